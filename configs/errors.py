@@ -1,0 +1,43 @@
+"""The errors a user can cause or mend; each message says what arrived, what was expected, what to do.
+
+The command line prints them as one line and exits 1. Any other exception is a bug of ours and keeps its
+traceback.
+"""
+
+
+class RingmasterError(Exception):
+    """Root of every error that is meant for the user."""
+
+
+class SpecError(RingmasterError):
+    """The YAML file, or what it names (a model function, a recipe), is wrong."""
+
+
+class DataError(RingmasterError):
+    """The data cannot be used; names file, row and column where they are known."""
+
+
+class ClusterError(RingmasterError):
+    """The Ray cluster cannot be reached or cannot hold the job."""
+
+
+class TrainingError(RingmasterError):
+    """Training failed; names rank, host and the real cause."""
+
+
+class LostRankError(TrainingError):
+    """This rank did nothing wrong: another one is gone, and with it the ring. Worth a restart."""
+
+
+class TrackingError(RingmasterError):
+    """The MLflow server or registry cannot be used."""
+
+
+class DeployError(RingmasterError):
+    """A registered model cannot be loaded or served."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception without line breaks, cut to a readable length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 400 else f"{text[:400]} ..."

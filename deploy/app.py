@@ -1,0 +1,103 @@
+"""The HTTP endpoint: a Ray Serve deployment that swaps its model in place when its `user_config` changes."""
+
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from ray import serve
+
+from configs.errors import DataError
+from configs.serve import ServeSpec
+from deploy.models import ModelVersion, download
+
+
+class PredictRequest(BaseModel):
+    """Raw rows, as in the training data: one object per row, null where a value is not known."""
+
+    rows: list[dict[str, Any]] = Field(min_length=1)
+
+
+class PredictResponse(BaseModel):
+    """One label per row, and the model's outputs (probabilities for classes)."""
+
+    model: str
+    version: int
+    predictions: list[int | str | float]
+    scores: list[list[float]]
+
+
+api = FastAPI(title="Ringmaster model")
+
+
+@api.exception_handler(DataError)
+def _answer_data_error(request: Request, error: DataError) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status_code=422)
+
+
+@serve.deployment
+@serve.ingress(api)
+class ModelEndpoint:
+    """Serves one registered model."""
+
+    def reconfigure(self, config: dict[str, Any]) -> None:
+        """Load the model named by `user_config`; the one before answers until the new one is ready."""
+        # Imported by the replica: whoever only builds the application needs no TensorFlow.
+        from deploy.predictor import Predictor
+
+        model = ModelVersion(**config["model"])
+        self._predictor = Predictor.load(download(model))
+        self._model, self._max_rows = model, int(config["max_rows"])
+
+    @api.get("/health")
+    def health(self) -> dict[str, Any]:
+        """Which model answers."""
+        return {"status": "ok", "model": self._model.name, "version": self._model.version}
+
+    @api.get("/schema")
+    def schema(self) -> dict[str, Any]:
+        """What a row holds, and what comes back."""
+        fitted = self._predictor.preprocessing
+        features = {
+            name: {
+                "kind": feature.kind,
+                **({"shape": feature.shape} if feature.kind == "tensor" else {}),
+            }
+            for name, feature in fitted.features.items()
+        }
+        return {
+            "features": features,
+            "target": fitted.target.column,
+            "classes": fitted.target.classes,
+        }
+
+    @api.post("/predict")
+    def predict(self, request: PredictRequest) -> PredictResponse:
+        """Labels for raw rows. 422 names the row and column that is wrong."""
+        if len(request.rows) > self._max_rows:
+            raise HTTPException(413, f"got {len(request.rows)} rows; at most {self._max_rows} fit in a request")
+        predictions = self._predictor.predict_rows(request.rows)
+        return PredictResponse(
+            model=self._model.name,
+            version=self._model.version,
+            predictions=predictions.labels,
+            scores=predictions.scores.tolist(),
+        )
+
+
+def build_app(spec: ServeSpec, model: ModelVersion) -> serve.Application:
+    """The Serve application for a registered model."""
+    config = {
+        "model": {
+            "name": model.name,
+            "version": model.version,
+            "tracking_uri": model.tracking_uri,
+        },
+        "max_rows": spec.max_rows,
+    }
+    deployment = ModelEndpoint.options(  # type: ignore[attr-defined]
+        num_replicas=spec.replicas,
+        ray_actor_options={"num_cpus": spec.cpus_per_replica},
+        user_config=config,
+    )
+    return deployment.bind()

@@ -1,0 +1,64 @@
+"""`ringmaster dashboard`: MLflow's own server on the store of the jobs, for the length of the command."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from configs.errors import TrackingError
+from orchestrator.serving import require_free_port
+from orchestrator.tracking import connect_existing
+
+START_TIMEOUT_S = 60.0
+
+
+def serve_dashboard(
+    folder: Path,
+    uri: str | None,
+    *,
+    host: str,
+    port: int,
+    verbose: bool,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve until Ctrl-C. Raises TrackingError when there is nothing to show, DeployError when the port is taken."""
+    store = connect_existing(uri, folder)
+    url = f"http://{host}:{port}"
+    if store.startswith(("http://", "https://")):
+        announce(store)  # a server shows its own pages
+        return
+    require_free_port(host, port, option="--port")
+    # By module, and with this interpreter's folder first: the server starts `uvicorn` by name.
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    command += ["--backend-store-uri", store, "--workers", "1"]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    quiet = None if verbose else subprocess.DEVNULL
+    server = subprocess.Popen(command, env={**os.environ, "PATH": path}, stdout=quiet, stderr=quiet)
+    try:
+        _wait_until_up(server, url)
+        announce(url)
+        server.wait()
+    except KeyboardInterrupt:
+        pass  # the usual end
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_until_up(server: "subprocess.Popen[bytes]", url: str) -> None:
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        if server.poll() is not None:
+            raise TrackingError(f"MLflow's server ended with code {server.returncode}; see why with --verbose")
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=1).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise TrackingError(
+        f"MLflow's server did not answer at {url} within {START_TIMEOUT_S:g} s; see why with --verbose"
+    )

@@ -1,0 +1,137 @@
+"""One job from its spec to a registered model: the steps in order, each in a module of its own."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from configs.job import JobSpec
+from orchestrator.datasets import Prepared, prepare
+from orchestrator.engine import Event, train
+from orchestrator.modules import check_model_function
+from orchestrator.registry import Registered, register
+from orchestrator.session import ray_session, require_resources
+from orchestrator.tracking import Client, Tracker, connect, make_folder, tracking_uri
+from orchestrator.tuning import RECORDS, keep_autotuned
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished job leaves: its MLflow run and a registered model version."""
+
+    run_id: str
+    model: str
+    version: int
+    alias: str
+    metrics: dict[str, float]
+    best_epoch: int
+    epochs: int
+    workers: int
+    ranks: tuple[str, ...]
+    weights_sha256: str
+    tracking_uri: str
+
+    @property
+    def reference(self) -> str:
+        return f"{self.model}@{self.alias}"
+
+
+@dataclass(frozen=True)
+class OpenJob:
+    """A job that can start: data prepared, MLflow answering, Ray up and large enough."""
+
+    spec: JobSpec
+    data: Prepared
+    client: Client
+    name: str
+
+
+def run(spec: JobSpec, *, on_event: Callable[[Event], None] = lambda event: None, verbose: bool = False) -> RunResult:
+    """Train a job and register its best model.
+
+    on_event: called in this thread with every event (kinds: worker, step, epoch, failure).
+    Raises a RingmasterError; whatever can be known before the workers start is raised before.
+    """
+    with open_job(spec, verbose=verbose) as job:
+        return train_job(job, on_event)
+
+
+@contextmanager
+def open_job(spec: JobSpec, *, verbose: bool = False) -> Iterator[OpenJob]:
+    """Check and prepare everything that needs no worker; close Ray afterwards."""
+    check_model_function(spec)
+    data = prepare(spec)
+    make_folder(spec.folder)
+    data_bytes = sum(
+        array.nbytes for split in data.splits.values() for array in (*split.inputs.values(), split.target)
+    )
+    name = f"{spec.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+    uri = tracking_uri(spec.tracking.uri, spec.folder)
+    with ThreadPoolExecutor(1) as pool:
+        # Both take seconds and wait for other processes most of the time.
+        connecting = pool.submit(connect, uri, spec.folder)
+        with ray_session(spec.cluster, data_bytes=data_bytes, logs=spec.folder / "logs" / name, verbose=verbose):
+            client = connecting.result()
+            require_resources(spec.cluster)
+            yield OpenJob(spec, data, client, name)
+
+
+def train_job(job: OpenJob, on_event: Callable[[Event], None]) -> RunResult:
+    """Train, record, register."""
+    spec = job.spec
+    tracker = Tracker(job.client, spec)
+
+    def record(event: Event) -> None:
+        if event["kind"] == "epoch":
+            tracker.log_epoch(event["metrics"], event["checkpoint"])
+        elif event["kind"] == "failure":
+            tracker.note("ringmaster.last_failure", f"ranks {event['ranks']}")
+        on_event(event)
+
+    try:
+        trained = train(spec, job.data, name=job.name, on_event=record)
+        outcome = trained.outcome
+        tracker.log_final(
+            dict(outcome.metrics),
+            epoch=outcome.best_epoch,
+            tags={
+                "ringmaster.weights_sha256": outcome.weights_sha256,
+                "ringmaster.ranks": ", ".join(outcome.ranks),
+            },
+        )
+        keep_records(tracker, spec, outcome.records)
+        tracker.save()  # what MLflow cannot record is not registered either
+        registered = register(job.client, spec, job.data, trained, run_id=tracker.run_id)
+        tracker.finish()
+    except BaseException as error:
+        tracker.fail(error)
+        raise
+    return _result(spec, trained.outcome, registered, tracker)
+
+
+def keep_records(tracker: Tracker, spec: JobSpec, records: Mapping[str, str]) -> None:
+    """Attach what Horovod wrote to the run; keep autotuned settings for the next one."""
+    for name, text in records.items():
+        tracker.attach("horovod_timeline.json" if name == RECORDS["timeline"] else "horovod_autotune.csv", text)
+    if RECORDS["autotune"] in records:
+        found = keep_autotuned(spec, records[RECORDS["autotune"]])
+        tracker.note("ringmaster.autotuned", str(found or "not finished: train longer"))
+
+
+def _result(spec: JobSpec, outcome: Any, registered: Registered, tracker: Tracker) -> RunResult:
+    return RunResult(
+        run_id=tracker.run_id,
+        model=registered.name,
+        version=registered.version,
+        alias=registered.alias,
+        metrics=dict(outcome.metrics),
+        best_epoch=outcome.best_epoch,
+        epochs=spec.train.epochs,
+        workers=len(outcome.ranks),
+        ranks=outcome.ranks,
+        weights_sha256=outcome.weights_sha256,
+        tracking_uri=tracking_uri(spec.tracking.uri, spec.folder),
+    )

@@ -1,0 +1,165 @@
+"""Ray for the length of one command: a private cluster on this machine, or a connection to a running one."""
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import ray
+from ray._raylet import AuthenticationTokenLoader, Config
+
+from configs.cluster import ClusterSpec
+from configs.errors import ClusterError
+
+MIB = 2**20
+CONNECT_TIMEOUT_S = 5.0
+
+
+@contextmanager
+def ray_session(cluster: ClusterSpec, *, data_bytes: int, logs: Path, verbose: bool) -> Iterator[None]:
+    """Start or join Ray; afterwards leave it, and keep a private cluster's worker logs in `logs`.
+
+    Raises ClusterError when the cluster cannot be reached.
+    """
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if cluster.address is None:
+        with _private_cluster(data_bytes, logs, verbose):
+            yield
+        return
+    _require_answer(cluster.address)
+    try:
+        with _own_sigterm():
+            ray.init(address=cluster.address, log_to_driver=verbose, logging_level=_level(verbose))
+    except Exception as error:  # ray raises a dozen unrelated types here
+        raise ClusterError(
+            f"no Ray cluster answers at cluster.address={cluster.address!r} ({' '.join(str(error).split())[:300]}). "
+            "Check the address, and RAY_AUTH_MODE and RAY_AUTH_TOKEN where it asks for a token"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+RAY_ENVIRONMENT = {
+    "RAY_TRAIN_V2_ENABLED": "1",
+    # Ray Train's controller looks for reports this often; its default of 2 s makes short epochs 2 s long.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def _require_answer(address: str) -> None:
+    """Raise ClusterError at once where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or (address != "auto" and not port.isdecimal()):
+        raise ClusterError(
+            f"cluster.address={address!r}: expected auto, or host:port of a Ray head node "
+            "(its port is 6379 by default)"
+        )
+    if address == "auto":
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise ClusterError(
+            f"no Ray cluster answers at cluster.address={address!r} ({error}); check that the head node runs, and "
+            "that its port can be reached from here"
+        ) from error
+
+
+def require_resources(cluster: ClusterSpec) -> None:
+    """Raise ClusterError when the cluster is too small for the workers."""
+    total = ray.cluster_resources()
+    for resource, per_worker, field in (
+        ("CPU", cluster.cpus_per_worker, "cpus_per_worker"),
+        ("GPU", cluster.gpus_per_worker, "gpus_per_worker"),
+    ):
+        needed, there = cluster.workers * per_worker, total.get(resource, 0)
+        if needed > there:
+            fit = int(there // per_worker)
+            smaller = "cluster.gpus_per_worker=0" if resource == "GPU" else f"a smaller cluster.{field}"
+            advice = f"use cluster.workers={fit}" if fit else f"use machines with more {resource}s, or {smaller}"
+            raise ClusterError(
+                f"cluster.workers={cluster.workers} with {field}={per_worker} needs {needed} {resource}s, but "
+                f"{'this machine' if cluster.address is None else 'the cluster'} has {there:g}; {advice}"
+            )
+
+
+@contextmanager
+def _private_cluster(data_bytes: int, logs: Path, verbose: bool) -> Iterator[None]:
+    # Not under the job's folder: Ray puts sockets in it, whose paths may not be longer than 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="ringmaster-ray-"))
+    scratch = folder / "tmp"
+    scratch.mkdir()
+    # Workers are killed in the end, so what they put into the temporary folder must go with this one.
+    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "TMPDIR": str(scratch)}
+    ours["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # nobody takes this machine's node away
+    before = {name: os.environ.get(name) for name in (*ours, "RAY_ADDRESS")}
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ.update(ours)
+    try:
+        # The mode is read when ray is imported, which was before the variables were set.
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+        with _own_sigterm():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=max(128 * MIB, 3 * data_bytes),
+                log_to_driver=verbose,
+                logging_level=_level(verbose),
+                _temp_dir=str(folder),
+            )
+        yield
+    finally:
+        ray.shutdown()
+        keep_logs(folder, logs)
+        shutil.rmtree(folder, ignore_errors=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Put back what SIGTERM does after the block: `ray.init` makes it a plain exit, whose code tells nothing."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+def worker_log(pid: int) -> str:
+    """Standard error of a worker process of the private cluster, or nothing where it is not on this machine."""
+    session = ray._private.worker._global_node
+    if session is None:
+        return ""
+    files = Path(session.get_session_dir_path(), "logs").glob(f"worker-*-{pid}.err")
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
+
+
+def keep_logs(folder: Path, logs: Path) -> None:
+    """Copy what the processes printed, where it is not empty; a full disk must not hide the error that it caused."""
+    with suppress(OSError):
+        for path in folder.glob("session_2*/logs/*"):
+            if path.is_file() and path.suffix in {".err", ".out"} and path.stat().st_size:
+                logs.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, logs / path.name)
+
+
+def _level(verbose: bool) -> int:
+    return logging.INFO if verbose else logging.ERROR

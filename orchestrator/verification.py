@@ -1,0 +1,52 @@
+"""`ringmaster verify`: the first steps of a job on one worker and on several, compared variable by variable."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from configs.job import JobSpec
+from orchestrator.datasets import Prepared, prepare
+from orchestrator.engine import Event, train
+from orchestrator.modules import check_model_function
+from orchestrator.session import ray_session, require_resources
+from trainers.hvd.verify import Difference, compare_weights
+from trainers.job import TRAIN
+
+
+def verify(
+    spec: JobSpec, *, workers: int, steps: int, on_event: Callable[[Event], None] = lambda event: None
+) -> list[Difference]:
+    """Train `steps` global batches on 1 and on `workers` workers; return the difference of every variable, largest
+    first. Dropout is off: ranks draw masks of their own. Nothing is recorded or registered. Raises a RingmasterError.
+    """
+    check_model_function(spec)
+    data = _first_rows(prepare(spec), steps * spec.train.global_batch_rows)
+    with tempfile.TemporaryDirectory(prefix="ringmaster-verify-") as folder:
+        one, several = (_short(spec, count, Path(folder)) for count in (1, workers))
+        logs = spec.folder / "logs" / f"verify-{spec.name}"
+        with ray_session(spec.cluster, data_bytes=0, logs=logs, verbose=False):
+            require_resources(several.cluster)
+            weights = [
+                train(short, data, name=f"verify-{short.cluster.workers}", on_event=on_event, verifying=True)
+                for short in (one, several)
+            ]
+    expected, found = (trained.outcome.weights or {} for trained in weights)
+    return compare_weights(expected, found)
+
+
+def _first_rows(data: Prepared, rows: int) -> Prepared:
+    return replace(data, splits={TRAIN: data.splits[TRAIN].take(slice(0, rows))})
+
+
+def _short(spec: JobSpec, workers: int, folder: Path) -> JobSpec:
+    """The job for one short epoch, in a folder of its own. Several workers find the same best epoch: the only one."""
+    short = spec.model_copy(
+        update={
+            "folder": folder,
+            "cluster": spec.cluster.model_copy(update={"workers": workers}),
+            "train": spec.train.model_copy(update={"epochs": 1, "monitor": "loss", "max_restarts": 0}),
+        }
+    )
+    short._home = spec.home
+    return short

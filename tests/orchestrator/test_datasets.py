@@ -1,0 +1,439 @@
+"""Rows become splits: nothing lost, nothing seen twice, and a wrong value is named with its place in the source."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.data import SplitSpec
+from configs.errors import DataError, SpecError
+from configs.job import JobSpec
+from configs.preprocessing import Preprocessing
+from orchestrator.datasets import call_source, find_file, load_columns, prepare, read_csv, split_rows
+
+Make = Callable[..., JobSpec]
+HEADER = "size,colour,label\n"
+GOOD = HEADER + "".join(f"{size},{'red' if size % 3 else 'blue'},{'ab'[size % 2]}\n" for size in range(40))
+
+
+@pytest.fixture
+def csv(small_job: Make) -> Callable[..., JobSpec]:
+    """Return `make(content, *overrides)`: the small job on another CSV file."""
+
+    def make(content: str | bytes, *overrides: str) -> JobSpec:
+        Path("small.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return small_job("train.loss=null", *overrides)
+
+    return make
+
+
+@pytest.fixture
+def source(small_job: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobSpec]:
+    """Return `make(function, *overrides)`: the small job on the columns that a function returns."""
+
+    def make(function: Callable[..., Any], *overrides: str) -> JobSpec:
+        module = ModuleType("rows")
+        module.load = function  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "rows", module)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        return small_job("train.loss=null", "data.csv=null", "data.function=rows:load", *overrides)
+
+    return make
+
+
+def columns(**changes: Any) -> Callable[..., dict[str, Any]]:
+    plain = {"size": np.arange(40.0), "colour": np.array(["a", "b"] * 20), "label": np.array([0, 1] * 20)}
+    return lambda: plain | changes
+
+
+def message(call: Callable[[], Any]) -> str:
+    with pytest.raises((DataError, SpecError)) as caught:
+        call()
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_splits_and_what_they_hold(small_job: Make) -> None:
+    data = prepare(small_job())
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 25, "valid": 8, "test": 8}
+    assert data.classes == 2
+    assert data.preprocessing.target.classes == ("big", "small")
+    place = list(data.preprocessing.features).index("size")
+    sizes = np.concatenate([split.inputs["table"][:, place] for split in data.splits.values()])
+    scaling = data.preprocessing.features["size"].scaling  # type: ignore[union-attr]
+    np.testing.assert_allclose(np.sort(sizes * scaling.unit + scaling.shift), np.arange(1, 42), rtol=1e-5)
+
+
+def test_statistics_are_those_of_the_training_part(small_job: Make) -> None:
+    data = prepare(small_job())
+    table = data.splits["train"].inputs["table"]
+    np.testing.assert_allclose(table.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(table.std(axis=0), 1, rtol=1e-5)
+
+
+@given(st.integers(1, 200), st.floats(0, 0.5), st.floats(0, 0.4), st.integers(0, 100))
+def test_every_row_is_in_exactly_one_part(rows: int, valid: float, test: float, seed: int) -> None:
+    split = SplitSpec(valid=valid, test=test, seed=seed)
+    try:
+        parts = split_rows(rows, split)
+    except DataError:
+        assert round(rows * valid) == 0 or round(rows * test) == 0 or round(rows * valid) + round(rows * test) >= rows
+        return
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(rows))
+    assert set(parts) == {"train"} | ({"valid"} if valid else set()) | ({"test"} if test else set())
+
+
+def test_a_seed_gives_its_split_again() -> None:
+    first, again, other = (split_rows(50, SplitSpec(seed=seed)) for seed in (1, 1, 2))
+    assert first["valid"].tolist() == again["valid"].tolist() != other["valid"].tolist()
+
+
+def test_golden_rows_go_through_json_to_the_same_inputs(csv: Make) -> None:
+    data = prepare(csv(GOOD + ",,a\nNA,NULL,b\n" * 10))
+    rows = json.loads(json.dumps(data.golden_rows, allow_nan=False))
+    assert len(rows) == 8
+    again = Preprocessing.model_validate_json(data.preprocessing.model_dump_json())
+    np.testing.assert_array_equal(again.transform(again.columns_of(rows))["table"], data.golden.inputs["table"])
+
+
+def test_the_file_is_looked_for_here_and_beside_the_yaml_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, home = tmp_path / "here", tmp_path / "home"
+    here.mkdir()
+    home.mkdir()
+    monkeypatch.chdir(here)
+    expected = (
+        f"data.csv=x.csv: no such file in {here} or {home}. Correct it, or give data.csv=PATH after the YAML file"
+    )
+    assert message(lambda: find_file(Path("x.csv"), home)) == expected
+    (home / "x.csv").write_text("")
+    assert find_file(Path("x.csv"), home) == home / "x.csv"
+    (here / "x.csv").write_text("")
+    assert find_file(Path("x.csv"), home) == here / "x.csv"
+    assert find_file(home / "x.csv", here) == home / "x.csv"
+
+
+def test_types_of_csv_columns(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(
+        "int,hole,float,flag,day,text,none,id\n1,1,.5,true,2024-01-02,a,,007\n2,,1,false,2024-01-03,,,08\n"
+    )
+    table = read_csv(path, ["id", "text"])
+    assert table["int"].tolist() == [1, 2]
+    np.testing.assert_array_equal(table["hole"], [1, np.nan])
+    assert table["float"].tolist() == [0.5, 1]
+    assert table["flag"].tolist() == [1, 0]
+    assert table["day"].tolist() == ["2024-01-02", "2024-01-03"]
+    assert table["text"].tolist() == ["a", None]
+    assert table["none"].tolist() == [None, None]
+    assert table["id"].tolist() == ["007", "08"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbf" + GOOD.encode(), GOOD.replace("\n", "\r\n"), GOOD.replace("\n", "\n\n")]
+)
+def test_spellings_of_the_same_file(csv: Make, content: bytes | str) -> None:
+    same = load_columns(csv(content))
+    expected = load_columns(csv(GOOD))
+    assert {name: values.tolist() for name, values in same.items()} == {
+        name: values.tolist() for name, values in expected.items()
+    }
+
+
+CANNOT = "{path}: cannot be read as CSV: "
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", CANNOT + "Empty CSV file"),
+        ("\n", CANNOT + "CSV parse error: Empty CSV file or block: cannot infer number of columns"),
+        (HEADER, "{path} has no rows; a job needs at least a few to train on"),
+        ("size,size,colour,label\n1,2,a,b\n", "{path}: the header has column 'size' twice; rename one"),
+        ("size,colour,colour,label\n1,2,a,b\n", "{path}: the header has column 'colour' twice; rename one"),
+        (GOOD + "1,2\n", CANNOT + "CSV parse error: Row #42: Expected 3 columns, got 2: 1,2"),
+        (GOOD + "1,2,3,4\n", CANNOT + "CSV parse error: Row #42: Expected 3 columns, got 4: 1,2,3,4"),
+        (
+            GOOD.encode() + b"1,caf\xe9,a\n",
+            CANNOT + "In CSV column #1: Row #42: CSV conversion error to string: invalid UTF8 data; save it as UTF-8",
+        ),
+        (
+            b"siz\xe9,colour,label\n1,a,b\n",
+            CANNOT + "'utf-8' codec can't decode byte 0xe9 in position 3: unexpected end of data; save it as UTF-8",
+        ),
+        (b"size,colour,label,unused\n1,a,b,\xff\n", CANNOT + "Invalid UTF8 payload; save it as UTF-8"),
+        (
+            GOOD.replace(",", ";"),
+            "{path} has no column 'colour'; it has size;colour;label. It seems to be separated by ';'; "
+            "save it with commas",
+        ),
+        (
+            HEADER.replace(",", ";") + "1,5;red;a\n",
+            CANNOT + "CSV parse error: Row #2: Expected 1 columns, got 2: 1,5;red;a. "
+            "It seems to be separated by ';'; save it with commas",
+        ),
+        (
+            GOOD.replace(",", "\t"),
+            "{path} has no column 'colour'; it has size\tcolour\tlabel. It seems to be separated by tabs; "
+            "save it with commas",
+        ),
+        ("size,colour\n1,a\n", "{path} has no column 'label'; it has size, colour"),
+    ],
+)
+def test_files_that_cannot_be_used(csv: Make, content: bytes | str, expected: str) -> None:
+    text = message(lambda: prepare(csv(content)))
+    expected = expected.replace("{path}", str(Path("small.csv").absolute()))
+    assert text.replace("it has colour", "it has size") == expected
+
+
+def test_a_folder_is_no_csv_file(tmp_path: Path) -> None:
+    expected = f"{tmp_path}: cannot be read as CSV: Expected file path, but {tmp_path} is a directory"
+    assert message(lambda: read_csv(tmp_path, [])) == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("abc,red,a\n", "column 'size', row 41: got 'abc', expected a number"),
+        ("inf,red,a\n", "column 'size', row 41: got an infinite value; mend or remove the row"),
+        ("1e300,red,a\n", "column 'size', row 41: 1e+300 is too large; mend or remove the row"),
+        ("1,red,\n", "target 'label' has no value in row 41; mend or remove the row"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_row_in_the_file(csv: Make, more: str, expected: str) -> None:
+    """Not the row of a shuffled part."""
+    for place in (GOOD + more, GOOD + more * 9):
+        assert message(lambda place=place: prepare(csv(place))) == expected  # type: ignore[misc]
+
+
+def test_a_label_that_training_never_shows(csv: Make) -> None:
+    content = HEADER + "".join(f"{row},red,{'ab'[row % 2]}\n" for row in range(40))
+    valid_row = int(split_rows(40, csv(content).data.split)["valid"][0])
+    lines = content.splitlines()
+    lines[valid_row + 1] = "1,red,rare"
+    assert message(lambda: prepare(csv("\n".join(lines)))) == (
+        f"target 'label' has 'rare', which the training part never shows, in row {valid_row + 1}; "
+        "mend or remove the row"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "overrides", "expected"),
+    [
+        (
+            HEADER + "1,a,x\n2,b,x\n" * 9,
+            [],
+            "target 'label' has one class, 'x', in the training part; there is nothing to learn",
+        ),
+        (HEADER + "1,a,\n2,b,\n" * 9, [], "target 'label' has no value in row 1; mend or remove the row"),
+        (
+            HEADER + ",a,x\n,b,y\n" * 9,
+            [],
+            "column 'size' has no value in the training part, so its mean is not defined. "
+            "Give a constant fill or remove the feature",
+        ),
+        (
+            HEADER + "1,a,x\n",
+            [],
+            "1 row(s) leave none for the valid part (data.split.valid=0.2, data.split.test=0.2); "
+            "give more rows, or change data.split",
+        ),
+        (
+            HEADER + "1,a,2\n2,b,\n" * 9,
+            ["data.target.kind=number"],
+            "target 'label' has no finite number in row 2; mend or remove the row",
+        ),
+        (HEADER + "2024-01-02,a,x\n" * 9, [], "column 'size', row 1: got '2024-01-02', expected a number"),
+        (
+            GOOD,
+            ["data.features.size=tensor"],
+            "column 'size': a tensor feature needs one array of equal shape per row",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_used(csv: Make, content: str, overrides: list[str], expected: str) -> None:
+    assert message(lambda: prepare(csv(content, *overrides))) == expected
+
+
+TWO, THREE = GOOD, HEADER + "1,a,0\n2,b,1\n3,b,2\n" * 9
+NUMBERS = HEADER + "1,a,0.5\n2,b,1.5\n" * 9
+SPARSE = "use sparse_categorical_crossentropy"
+
+
+@pytest.mark.parametrize(
+    ("content", "loss", "expected"),
+    [
+        (THREE, "binary_crossentropy", "expects 2 classes, but 'label' has 3 classes (0, 1, 2); " + SPARSE),
+        (THREE, "binary_focal_crossentropy", "expects 2 classes, but 'label' has 3 classes (0, 1, 2); " + SPARSE),
+        (
+            TWO,
+            "categorical_crossentropy",
+            "expects one-hot labels, but 'label' becomes one integer per row; " + SPARSE,
+        ),
+        (TWO, "categorical_hinge", "expects one-hot labels, but 'label' becomes one integer per row; " + SPARSE),
+        (TWO, "mse", "expects numbers, but 'label' has 2 classes (a, b); set data.target.kind=number or " + SPARSE),
+        (NUMBERS, "binary_crossentropy", "expects classes, but data.target.kind is number; set it to class"),
+    ],
+)
+def test_a_loss_that_does_not_fit_the_target(csv: Make, content: str, loss: str, expected: str) -> None:
+    kind = "number" if content is NUMBERS else "class"
+    spec = csv(content, f"train.loss={loss}", f"data.target.kind={kind}")
+    assert message(lambda: prepare(spec)) == f"train.loss={loss} {expected}"
+
+
+@pytest.mark.parametrize(
+    ("content", "loss", "kind"),
+    [
+        (TWO, "binary_crossentropy", "class"),
+        (TWO, "sparse_categorical_crossentropy", "class"),
+        (TWO, "hinge", "class"),
+        (THREE, "sparse_categorical_crossentropy", "class"),
+        (NUMBERS, "mse", "number"),
+        (NUMBERS, "huber", "number"),
+    ],
+)
+def test_losses_that_fit(csv: Make, content: str, loss: str, kind: str) -> None:
+    data = prepare(csv(content, f"train.loss={loss}", f"data.target.kind={kind}"))
+    assert data.splits["train"].target.dtype == (np.int64 if kind == "class" else np.float32)
+
+
+BINARY, SPARSE_LOSS = "binary_crossentropy", "sparse_categorical_crossentropy"
+ONE_HOT = "one-hot labels, but 'label' becomes one integer per row; use "
+
+
+@pytest.mark.parametrize(
+    ("content", "loss", "metric", "expected"),
+    [
+        (TWO, BINARY, "f1_score", ONE_HOT + "precision and recall"),
+        (THREE, SPARSE_LOSS, "f1_score", ONE_HOT + "sparse_categorical_accuracy"),
+        (TWO, BINARY, "categorical_accuracy", ONE_HOT + "accuracy"),
+        (THREE, SPARSE_LOSS, "categorical_accuracy", ONE_HOT + "sparse_categorical_accuracy"),
+        (THREE, SPARSE_LOSS, "top_k_categorical_accuracy", ONE_HOT + "sparse_top_k_categorical_accuracy"),
+        (THREE, SPARSE_LOSS, "auc", "2 classes, but 'label' has 3 classes (0, 1, 2); use sparse_categorical_accuracy"),
+        (
+            TWO,
+            SPARSE_LOSS,
+            "recall",
+            f"one output for both classes, but train.loss={SPARSE_LOSS} has two; use train.loss={BINARY}",
+        ),
+        (THREE, SPARSE_LOSS, "mae", "numbers, but 'label' has 3 classes (0, 1, 2); use sparse_categorical_accuracy"),
+        (
+            TWO,
+            BINARY,
+            "sparse_categorical_accuracy",
+            f"one output per class, but train.loss={BINARY} has one for both; use accuracy",
+        ),
+        (NUMBERS, "mse", "f1_score", "classes, but data.target.kind is number; use mean_absolute_error"),
+    ],
+)
+def test_a_metric_that_does_not_fit_the_target(csv: Make, content: str, loss: str, metric: str, expected: str) -> None:
+    kind = "number" if content is NUMBERS else "class"
+    spec = csv(content, f"train.loss={loss}", f"data.target.kind={kind}", f"train.metrics=[accuracy, {metric}]")
+    assert message(lambda: prepare(spec)) == f"train.metrics: {metric} expects {expected}"
+
+
+@pytest.mark.parametrize(
+    ("content", "loss", "metrics"),
+    [
+        (TWO, BINARY, "accuracy, auc, binary_accuracy, precision, recall, mae"),
+        (TWO, SPARSE_LOSS, "accuracy, sparse_categorical_accuracy"),
+        (THREE, SPARSE_LOSS, "accuracy, sparse_categorical_accuracy, sparse_top_k_categorical_accuracy"),
+        (NUMBERS, "mse", "mae, r2_score, root_mean_squared_error, cosine_similarity"),
+    ],
+)
+def test_metrics_that_fit(csv: Make, content: str, loss: str, metrics: str) -> None:
+    kind = "number" if content is NUMBERS else "class"
+    prepare(csv(content, f"train.loss={loss}", f"data.target.kind={kind}", f"train.metrics=[{metrics}]"))
+
+
+def test_labels_that_pandas_wrote_as_floats(csv: Make) -> None:
+    data = prepare(csv(HEADER + "1,3,0.0\n2,3.0,1.0\n" * 9))
+    assert data.preprocessing.target.classes == (0, 1)
+    assert data.preprocessing.features["colour"].values == ("3",)  # type: ignore[union-attr]
+
+
+def test_many_classes_are_not_all_listed(csv: Make) -> None:
+    content = HEADER + "".join(f"1,a,{label}\n" for label in range(8)) * 9
+    expected = "train.loss=hinge expects 2 classes, but 'label' has 8 classes (0, 1, 2, 3, 4, ...); " + SPARSE
+    assert message(lambda: prepare(csv(content, "train.loss=hinge"))) == expected
+
+
+def test_a_function_gives_columns(source: Make) -> None:
+    data = prepare(source(columns()))
+    assert data.preprocessing.target.classes == (0, 1)
+    assert len(data.splits["train"]) == 24
+
+
+def test_parameters_reach_the_function(source: Make) -> None:
+    spec = source(lambda rows: columns(size=np.full(rows, 7.0))(), "data.params={rows: 40}")
+    assert load_columns(spec)["size"].tolist() == [7.0] * 40
+
+
+@pytest.mark.parametrize(
+    "marks", [[None, "a"], [np.nan, "a"], [pd.NA, "a"], [pd.NaT, "a"]], ids=["None", "NaN", "NA", "NaT"]
+)
+def test_every_mark_of_a_missing_value_is_missing(source: Make, marks: list[Any]) -> None:
+    data = prepare(source(columns(colour=np.array(marks * 20, object))))
+    assert data.preprocessing.features["colour"].values == ("a",)  # type: ignore[union-attr]
+    assert {row["colour"] for row in json.loads(json.dumps(data.golden_rows))} == {None, "a"}
+
+
+def test_a_pandas_frame_with_its_own_types(source: Make) -> None:
+    frame = pd.DataFrame(
+        {
+            "size": pd.array([1, None] * 20, dtype="Int64"),
+            "colour": pd.Categorical(["a", None] * 20),
+            "label": pd.array([True, False] * 20, dtype="boolean"),
+        }
+    )
+    data = prepare(source(lambda: frame))
+    assert data.preprocessing.features["size"].fill == 1  # type: ignore[union-attr]
+    assert data.preprocessing.features["colour"].values == ("a",)  # type: ignore[union-attr]
+    assert data.preprocessing.target.classes == ("False", "True")
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda: 1 / 0, "data.function rows:load raised ZeroDivisionError: division by zero"),
+        (lambda: exec("raise ValueError('a\\nb')"), "data.function rows:load raised ValueError: a b"),
+        (lambda: [1], "data.function rows:load returned list; it must return a dict of arrays or a pandas frame"),
+        (lambda: None, "data.function rows:load returned NoneType; it must return a dict of arrays or a pandas frame"),
+        (
+            columns(size=np.zeros(3)),
+            "data.function rows:load returned columns of different lengths: {'size': 3, 'colour': 40, 'label': 40}",
+        ),
+        (columns(size=3.0), "column 'size' is one float, expected an array with a value per row"),
+        (columns(size=[[1], [1, 2]]), "column 'size': its rows differ in shape; make them equal"),
+        (
+            columns(size=np.zeros((40, 2))),
+            "column 'size' has shape (2,) per row, expected one value; only a tensor feature takes arrays",
+        ),
+        (
+            lambda: pd.DataFrame([[1, 2]], columns=["size", "size"]),
+            "data.function rows:load returned column 'size' twice; rename one",
+        ),
+        (
+            lambda: {"size": [], "colour": [], "label": []},
+            "data.function rows:load has no rows; a job needs at least a few to train on",
+        ),
+        (lambda: {"size": [1]}, "data.function rows:load has no column 'colour'; it has size"),
+    ],
+)
+def test_functions_that_give_no_columns(source: Make, function: Callable[[], Any], expected: str) -> None:
+    text = message(lambda: prepare(source(function)))
+    assert text == expected
+
+
+def test_a_function_that_is_not_there(source: Make) -> None:
+    spec = source(columns(), "data.function=rows:laod")
+    expected = "data.function rows:laod raised AttributeError: module 'rows' has no attribute 'laod'"
+    assert message(lambda: call_source(spec.data, spec.home)) == expected

@@ -1,0 +1,77 @@
+"""A checkpoint gives back weights, optimizer slots and seeds, and its model file holds layers alone."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from trainers import checkpoint
+from trainers.checkpoint import Progress
+
+X = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+Y = X.sum(axis=1)
+
+
+def model_of(seed: int, optimizer: str = "adam") -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    layers = [keras.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile(optimizer, "mse", jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def train(model: keras.Model, epochs: int) -> list[float]:
+    return model.fit(X, Y, epochs=epochs, batch_size=4, shuffle=False, verbose=0).history["loss"]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_a_restored_model_goes_on_as_if_nothing_had_happened(tmp_path: Path, optimizer: str) -> None:
+    """Moments, step count and the seeds of dropout included: the losses are equal, not close."""
+    model = model_of(1, optimizer)
+    train(model, 2)
+    checkpoint.save(model, Progress(2, {"loss": 0.5}), tmp_path)
+    expected = train(model, 2)
+
+    other = model_of(2, optimizer)
+    assert checkpoint.restore(other, tmp_path) == Progress(2, {"loss": 0.5})
+    assert train(other, 2) == expected
+
+
+def test_weights_alone_leave_the_optimizer_as_it_is(tmp_path: Path) -> None:
+    model = model_of(1)
+    train(model, 1)
+    checkpoint.save(model, Progress(1, {}), tmp_path)
+    other = model_of(2)
+    assert checkpoint.restore_weights(other, str(tmp_path)).epoch == 1
+    np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert int(other.optimizer.iterations) == 0
+    assert int(model.optimizer.iterations) == 4
+
+
+def test_the_folder_explains_itself(tmp_path: Path) -> None:
+    checkpoint.save(model_of(1), Progress(3, {"val_loss": 0.25}), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.keras", "training.npz", "progress.json"}
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"epoch": 3, "metrics": {"val_loss": 0.25}}
+
+
+def test_the_model_file_holds_no_optimizer(tmp_path: Path) -> None:
+    """It is what gets registered: a serving image must load it without the training code."""
+    model = model_of(1)
+    train(model, 1)
+    checkpoint.save(model, Progress(1, {}), tmp_path)
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        config = json.loads(file.read("config.json"))
+    assert config["compile_config"] == {}
+    assert "Adam" not in json.dumps(config)
+    assert getattr(keras.saving.load_model(tmp_path / "model.keras"), "optimizer", None) is None
+
+
+def test_saving_leaves_the_model_ready_to_train(tmp_path: Path) -> None:
+    saved, untouched = model_of(1), model_of(1)
+    checkpoint.save(saved, Progress(0, {}), tmp_path)
+    assert saved.compiled
+    assert train(saved, 2) == train(untouched, 2)

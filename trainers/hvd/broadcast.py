@@ -1,0 +1,121 @@
+"""One rank's state on all ranks: weights, optimizer slots, metrics and seeds.
+
+Knows nothing about checkpoints; whoever loads one on rank 0 calls `broadcast_state` after.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from configs.errors import TrainingError
+from trainers.hvd.collectives import broadcast, rank, size
+from trainers.hvd.equality import check_same_structure
+from trainers.hvd.optimizer import is_distributed, reduce_outermost
+
+BUCKET_BYTES = 64 * 2**20
+"""Variables travel in flat buffers of at most this size (a larger variable alone)."""
+
+# An odd number near 2**64 / golden ratio: neighbouring ranks land far apart in the space of seeds.
+SEED_STRIDE = 0x9E3779B97F4A7C15
+
+log = logging.getLogger(__name__)
+
+
+def broadcast_state(model: Any, root_rank: int = 0) -> None:
+    """Give every rank the root's variables: weights, optimizer slots and iteration, metrics, seed
+    generators.
+
+    Builds an optimizer that has no slots yet, so that all ranks hold the same list. Raises
+    TrainingError on every rank when the ranks built different models. Afterwards all ranks draw
+    the same random numbers; call `decorrelate_seeds` to make dropout differ. A collective: all
+    ranks must call it.
+    """
+    if not model.built:
+        raise TrainingError(
+            f"Model '{model.name}' on rank {rank()} has no variables yet. Expected a built "
+            "model: give it an "
+            "Input layer, call model.build(shape), or run it once on a batch before "
+            "broadcast_state."
+        )
+    prepare_to_reduce(model)
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    variables = state_variables(model)
+    own = len(model.variables)
+    check_same_structure(variables[:own], variables[own:], "model")
+    broadcast_variables(variables, root_rank)
+
+
+def state_variables(model: Any) -> list[Any]:
+    """Return every variable of model, optimizer and metrics once, in the order of their making."""
+    optimizer = getattr(model, "optimizer", None)
+    slots = optimizer.variables if optimizer is not None else []
+    found = {id(v): v for v in [*model.variables, *slots, *getattr(model, "metrics_variables", [])]}
+    return list(found.values())
+
+
+def broadcast_variables(variables: Iterable[Any], root_rank: int = 0) -> None:
+    """Give every rank the root's values of Keras or TensorFlow variables; a collective."""
+    if size() == 1:
+        return
+    for bucket in _buckets(list(variables)):
+        flat = tf.concat([tf.reshape(tf.convert_to_tensor(v), (-1,)) for v in bucket], 0)
+        values = tf.split(broadcast(flat, root_rank), [v.shape.num_elements() for v in map(_native, bucket)])
+        for variable, value in zip(bucket, values, strict=True):
+            variable.assign(tf.reshape(value, variable.shape))
+
+
+def decorrelate_seeds(model: Any) -> None:
+    """Make the seed generators of this rank differ from those of the other ranks, in a way that
+    repeats.
+
+    Call it once after `broadcast_state`. Rank 0 keeps its seeds, so a checkpoint written by rank 0
+    and broadcast again gives every rank the random numbers it would have had without the restart.
+    """
+    for variable in model.variables:
+        if variable.path.endswith("seed_generator_state"):
+            seed, counter = (int(value) for value in variable.numpy())
+            # Kept to 31 bits: the state is int64 here, uint32 on other backends.
+            variable.assign([(seed + rank() * SEED_STRIDE) % 2**31 if rank() else seed, counter])
+
+
+def prepare_to_reduce(model: Any) -> None:
+    """Make the compiled model fit to reduce in its train step: no XLA around it, the reduction
+    outermost.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    reduce_outermost(optimizer)
+    if size() > 1 and is_distributed(optimizer) and model.jit_compile:
+        log.warning(
+            "Model '%s' was compiled with jit_compile on. XLA cannot compile Horovod's "
+            "reduction, so jit_compile is "
+            "off now. Pass jit_compile=False to model.compile to say so yourself.",
+            model.name,
+        )
+        model.jit_compile = False
+        if model.train_function is not None:
+            model.make_train_function(force=True)
+
+
+def _buckets(variables: Sequence[Any]) -> list[list[Any]]:
+    """Return the variables in lists of one dtype and at most BUCKET_BYTES each."""
+    buckets: list[list[Any]] = []
+    open_bucket: dict[Any, tuple[list[Any], int]] = {}
+    for variable in variables:
+        native = _native(variable)
+        size_bytes = native.shape.num_elements() * native.dtype.size
+        bucket, filled = open_bucket.get(native.dtype, (None, 0))
+        if bucket is None or filled + size_bytes > BUCKET_BYTES:
+            bucket, filled = [], 0
+            buckets.append(bucket)
+        bucket.append(variable)
+        open_bucket[native.dtype] = (bucket, filled + size_bytes)
+    return buckets
+
+
+def _native(variable: Any) -> tf.Variable:
+    """Return the tf.Variable inside a Keras variable."""
+    return getattr(variable, "value", variable) if not isinstance(variable, tf.Variable) else variable

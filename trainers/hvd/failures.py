@@ -1,0 +1,92 @@
+"""A failed collective said in words: which rank failed first, on which host, and why.
+
+The rank that raises writes its reason into the store of the rendezvous server and leaves the
+ring; the others, whose collectives end with that, read it there. Knows nothing about Ray.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from configs.errors import LostRankError, RingmasterError, TrainingError
+from trainers.hvd import store
+from trainers.hvd.collectives import hosts, rank, shutdown, size
+
+# How a collective ends when the ring is gone; Horovod wraps it in various exceptions.
+RING_LOST = (
+    "Horovod has been shut down",
+    "Horovod has not been initialized",
+    "HorovodInternalError",
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Read timeout",
+    "Broken pipe",
+)
+# Horovod found the ranks' requests unlike: all ranks get this text, and the ring still stands.
+RANKS_DISAGREE = ("Mismatched", "Duplicate tensor name")
+
+WAIT_FOR_REASON_S = 5.0
+
+
+@contextlib.contextmanager
+def failures_explained() -> Iterator[None]:
+    """Turn whatever ends the training inside into a TrainingError that names rank, host and cause.
+
+    Put it around `model.fit` on every rank, after `hvd.init`. When this rank raises, the others
+    are let go with its reason; when another rank failed, its reason is raised here. A collective.
+    """
+    me, places = rank(), hosts() if size() > 1 else []
+    try:
+        yield
+    except Exception as error:
+        if not places:
+            raise
+        raise _explain(error, me, places) from error
+
+
+def _explain(error: Exception, number: int, places: list[str]) -> RingmasterError:
+    """Return the error to raise on rank `number`, having told the other ranks."""
+    me = f"Rank {number} on host {places[number]}"
+    full, text = str(error), _reason_of(error)
+    if any(sign in full for sign in RANKS_DISAGREE):
+        return TrainingError(
+            f"{me}: the ranks asked for different reductions in one step: {text}. Expected the "
+            "same model, dtypes and order of collectives on every rank; "
+            "hvd.broadcast_state(model) before fit names the variable that differs."
+        )
+    if any(sign in full for sign in RING_LOST):
+        cause = _cause_left_by_others(number, places) or f"no rank left a reason. {text}"
+        shutdown()
+        return LostRankError(f"{me} lost the ring: {cause}")
+    reason = f"{me} failed: {type(error).__name__}: {text}"
+    if store.get("failure") is None:  # the first rank to fail is the cause
+        store.put("failure", reason)
+    shutdown()
+    return error if isinstance(error, RingmasterError) else TrainingError(reason)
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return the message on one line, of TensorFlow's graph errors the reason alone."""
+    text = str(error) or repr(error)
+    if "Graph execution error" in text:
+        # The reason stands after the stack of the node that failed, before the node's name and any traceback.
+        lines = text.split("[[{{node", 1)[0].split("Traceback (most recent call last)", 1)[0].splitlines()
+        stack = ("Graph exec", "Detected at", "  File", "Stack")
+        text = "\n".join(line for line in lines if not line.startswith(stack))
+    text = " ".join(text.split())
+    return text if len(text) <= 600 else f"{text[:600]} ..."
+
+
+def _cause_left_by_others(me: int, places: list[str]) -> str | None:
+    """Return what the failed rank left, or else which ranks say nothing any more."""
+    store.put(f"alive_{me}", "alive")
+    if not store.wait_for(["failure"], WAIT_FOR_REASON_S):
+        return store.get("failure")
+    silent = [
+        f"rank {number} on host {host}" for number, host in enumerate(places) if store.get(f"alive_{number}") is None
+    ]
+    if not silent or len(silent) == len(places):
+        return None
+    return (
+        f"{' and '.join(silent)} died or stopped answering, and left no reason (killed for "
+        "memory, a lost host, a step that hangs). Look into the log of that rank."
+    )

@@ -1,0 +1,134 @@
+"""The training loop of one rank: restore, fit, report every epoch, prove the ranks equal, evaluate the best model.
+
+Every rank calls every collective; only rank 0 writes. Knows nothing about MLflow or how it was started.
+"""
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import ray
+import ray.train
+import tensorflow as tf
+
+from configs.errors import TrainingError
+from trainers import checkpoint, hvd
+from trainers.callbacks import EpochReport, LiveProgress
+from trainers.checkpoint import Progress
+from trainers.data import evaluation_dataset, may_be_empty, steps_per_epoch, training_dataset
+from trainers.job import TEST, TRAIN, VALID, Outcome, Split, WorkerJob
+from trainers.model import add_import_paths, build_model, switch_dropout_off, weigh_by_share
+
+
+def train(job: WorkerJob) -> Outcome:
+    """Train on this rank until the last epoch and return the outcome, the same on every rank.
+
+    Raises SpecError when the model does not fit the job, TrainingError when the ranks differ.
+    """
+    _announce(job)
+    _take_gpu_memory_as_needed()
+    add_import_paths(job.import_paths)
+    splits = {name: ray.get(ref) for name, ref in job.splits.items()}
+    keras.utils.set_random_seed(job.spec.train.seed)
+    model = build_model(job.spec, splits[TRAIN], classes=job.classes)
+    hvd.init()
+    if job.verifying:
+        switch_dropout_off(model)
+    with hvd.failures_explained():
+        outcome = _train(job, model, splits)
+    hvd.shutdown()  # closes the files that Horovod writes
+    files = {name: Path(os.environ[name]) for name in job.records if name in os.environ}
+    return replace(outcome, records={name: path.read_text() for name, path in files.items() if path.is_file()})
+
+
+def _train(job: WorkerJob, model: keras.Model, splits: dict[str, Split]) -> Outcome:
+    spec, batch = job.spec, job.spec.train.global_batch_rows
+    hvd.DistributedOptimizer(model.optimizer, op=spec.horovod.op, compression=spec.horovod.compression)
+    done = _restore(model)
+    rows = {name: len(split) for name, split in splits.items()}
+    steps = {name: steps_per_epoch(count, batch) for name, count in rows.items()}
+    weigh_by_share(model, may_be_empty=any(may_be_empty(count, batch, hvd.size()) for count in rows.values()))
+    shard: dict[str, Any] = {"global_batch_rows": batch, "rank": hvd.rank(), "size": hvd.size()}
+    if done < spec.train.epochs:
+        model.fit(
+            training_dataset(splits[TRAIN], **shard, seed=spec.train.seed, first_epoch=done),
+            epochs=spec.train.epochs,
+            initial_epoch=done,
+            steps_per_epoch=steps[TRAIN],
+            validation_data=evaluation_dataset(splits[VALID], **shard) if VALID in splits else None,
+            validation_steps=steps.get(VALID),
+            callbacks=[
+                hvd.StallWatch(spec.horovod.step_timeout_s),
+                hvd.AverageMetrics(),
+                hvd.AverageBatchNorm(),
+                hvd.CheckEqualWeights(spec.horovod.check_weights_every_steps),
+                LiveProgress(job.feed if hvd.rank() == 0 else None, rows=rows[TRAIN], steps=steps[TRAIN]),
+                EpochReport(spec, rows=rows[TRAIN]),
+            ],
+            verbose=0,
+        )
+    best = _load_best(model, monitor=spec.monitor, mode=spec.mode)
+    metrics = dict(best.metrics)
+    if TEST in splits:
+        dataset = evaluation_dataset(splits[TEST], **shard)
+        metrics |= _test(model, dataset, steps=steps[TEST])
+    return Outcome(
+        best_epoch=best.epoch,
+        metrics=metrics,
+        weights_sha256=hvd.check_equal_weights(model),
+        ranks=tuple(hvd.allgather_object(f"rank {hvd.rank()} on {socket.gethostname()}")),
+        golden_outputs=np.asarray(model(job.golden.x, training=False), np.float32),
+        weights={variable.path: variable.numpy() for variable in model.weights} if job.verifying else None,
+    )
+
+
+def _restore(model: keras.Model) -> int:
+    """Make all ranks start from rank 0's state, or that of the last checkpoint; return the finished epochs."""
+    last = ray.train.get_checkpoint()
+    done = 0
+    if last is not None and hvd.rank() == 0:
+        with last.as_directory() as folder:
+            done = checkpoint.restore(model, folder).epoch
+    done = hvd.broadcast_object(done)
+    hvd.broadcast_state(model)
+    hvd.decorrelate_seeds(model)
+    return int(done)
+
+
+def _load_best(model: keras.Model, *, monitor: str, mode: str) -> Progress:
+    """Load on every rank the weights of the best epoch, which an attempt before this one may have reported."""
+    progress = None
+    if hvd.rank() == 0:
+        reported = [entry for entry in ray.train.get_all_reported_checkpoints() if entry.checkpoint is not None]
+        if not reported:
+            raise TrainingError("no checkpoint is left to take the best model from; was the run's folder removed?")
+        choose = max if mode == "max" else min
+        best = choose(reported, key=lambda entry: entry.metrics[monitor])
+        with best.checkpoint.as_directory() as folder:
+            progress = checkpoint.restore_weights(model, folder)
+    progress = hvd.broadcast_object(progress)
+    hvd.broadcast_state(model)
+    return progress
+
+
+def _test(model: keras.Model, dataset: tf.data.Dataset, *, steps: int) -> dict[str, float]:
+    tested = model.evaluate(dataset, steps=steps, callbacks=[hvd.AverageMetrics()], verbose=0, return_dict=True)
+    return {f"test_{name}": float(value) for name, value in tested.items()}
+
+
+def _announce(job: WorkerJob) -> None:
+    """Tell the driver which process is which rank, so that it can find this one's log when it dies."""
+    if job.feed is not None:
+        rank = ray.train.get_context().get_world_rank()
+        place = {"kind": "worker", "rank": rank, "host": socket.gethostname(), "pid": os.getpid()}
+        ray.get(job.feed.put.remote(place))
+
+
+def _take_gpu_memory_as_needed() -> None:
+    """Leave room for other processes on the same GPU; TensorFlow would take all of its memory at once."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)

@@ -1,0 +1,153 @@
+"""The user's model: found by import path, built, compiled, and fitted to row shares. Knows nothing about Ray."""
+
+import importlib
+import sys
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from configs.errors import SpecError, one_line
+from configs.job import JobSpec
+from configs.train import TrainSpec
+from trainers.job import Split
+
+
+def build_model(spec: JobSpec, split: Split, *, classes: int | None) -> keras.Model:
+    """Call the model function, compile a plain model from `train`, and create all variables.
+
+    Raises SpecError when the function raises, returns something else, or does not fit the data.
+    """
+    name = spec.model.function
+    function = import_function(name)
+    try:
+        model = function(**spec.model.params)
+    except Exception as error:
+        raise SpecError(
+            f"model.function {name} raised {type(error).__name__}: {one_line(error)}. Check it and model.params"
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise SpecError(f"model.function {name} returned {type(model).__name__}; it must return a keras.Model")
+    _compile(model, spec.train, name)
+    _create_variables(model, split.take(slice(0, 1)), name)
+    _check_outputs(model, classes, name)
+    return model
+
+
+def import_function(path: str) -> Any:
+    """`package.module:function` -> the function. Raises SpecError when there is none."""
+    module_name, _, function_name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise SpecError(
+            f"cannot import {module_name!r} of {path!r}: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    try:
+        return getattr(module, function_name)
+    except AttributeError as error:
+        place = getattr(module, "__file__", None) or "a folder, or part of Python"
+        raise SpecError(f"{module_name} ({place}) has no function {function_name!r}") from error
+
+
+def add_import_paths(paths: tuple[str, ...]) -> None:
+    """Make the `.py` files beside the YAML file importable."""
+    sys.path[:0] = [path for path in paths if path not in sys.path]
+
+
+def _compile(model: keras.Model, train: TrainSpec, name: str) -> None:
+    declared = [key for key in ("optimizer", "loss", "metrics") if getattr(train, key)]
+    if model.compiled:
+        if declared:
+            raise SpecError(
+                f"model.function {name} returns a compiled model, but train.{declared[0]} is set too; "
+                "give it in one place"
+            )
+        # Horovod here has no XLA collectives, and Keras would turn XLA on by itself where there is a GPU.
+        model.jit_compile = False
+        return
+    if train.loss is None or train.optimizer is None:
+        missing = "loss" if train.loss is None else "optimizer"
+        raise SpecError(
+            f"model.function {name} returns a model that is not compiled, and train.{missing} is not set; set it"
+        )
+    try:
+        # Not keras.optimizers.get, which has no Lamb.
+        classes = {key.lower(): value for key, value in vars(keras.optimizers).items()}
+        params = dict(train.optimizer.params)
+        if isinstance(params.get("learning_rate"), dict):
+            params["learning_rate"] = keras.optimizers.schedules.deserialize(params["learning_rate"])
+        optimizer = classes[train.optimizer.name].from_config(params)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"train.optimizer {train.optimizer.name}: {one_line(error)}") from error
+    model.compile(optimizer=optimizer, loss=train.loss, metrics=list(train.metrics), jit_compile=False)
+
+
+def _create_variables(model: keras.Model, row: Split, name: str) -> None:
+    """Build layers, metrics and optimizer slots from one row, without a training step."""
+    try:
+        model(row.x)
+        model.test_on_batch(row.x, row.target)
+    except Exception as error:
+        shapes = {key: value.shape[1:] for key, value in row.inputs.items()}
+        raise SpecError(
+            f"model.function {name} does not fit the data, inputs {shapes}: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    model.optimizer.build(model.trainable_variables)
+    model.reset_metrics()
+
+
+def _check_outputs(model: keras.Model, classes: int | None, name: str) -> None:
+    """A label outside the model's outputs would end in a TensorFlow error, or in a NaN loss on a GPU."""
+    shape = getattr(model, "output_shape", None)
+    if classes is None or not isinstance(shape, tuple) or not isinstance(shape[-1], int):
+        return
+    loss = getattr(model.loss, "name", model.loss)
+    wanted = {"binary_crossentropy": 1, "sparse_categorical_crossentropy": classes}.get(str(loss))
+    if wanted is not None and shape[-1] != wanted:
+        raise SpecError(
+            f"model.function {name} has {shape[-1]} outputs, but loss {loss} on a target of {classes} classes "
+            f"expects {wanted}; change its last layer, or the loss"
+        )
+
+
+def switch_dropout_off(model: keras.Model) -> None:
+    """Set every layer's rate of dropout or noise to 0, so that no layer draws random numbers."""
+    for layer in model._flatten_layers():
+        for name in ("rate", "dropout", "recurrent_dropout", "stddev"):
+            if isinstance(getattr(layer, name, None), float):
+                setattr(layer, name, 0.0)
+
+
+def weigh_by_share(model: keras.Model, *, may_be_empty: bool) -> None:
+    """Make the model's steps take (x, y, share) batches.
+
+    The share scales this rank's gradients inside the distributed optimizer, and nothing else: losses and metrics
+    stay those of the real rows. With `may_be_empty`, a batch of share 0 (a rank without rows) leaves metrics and
+    moving statistics as they were.
+    """
+    train_step, test_step = model.train_step, model.test_step
+
+    def weighted_train_step(data: Any) -> Any:
+        x, y, share = data
+        model.optimizer.gradient_share = share[0]
+        return _unless_empty(model, share[0], lambda: train_step((x, y)), guard=may_be_empty)
+
+    def plain_test_step(data: Any) -> Any:
+        x, y, share = data
+        return _unless_empty(model, share[0], lambda: test_step((x, y)), guard=may_be_empty)
+
+    model.train_step, model.test_step = weighted_train_step, plain_test_step
+    model.train_function = model.test_function = None  # compiled from the steps that were replaced
+
+
+def _unless_empty(model: keras.Model, share: Any, step: Any, *, guard: bool) -> Any:
+    if not guard:
+        return step()
+    statistics = [variable for variable in model.non_trainable_variables if "float" in str(variable.dtype)]
+    kept = [*model.metrics_variables, *statistics]
+    before = [tf.identity(variable.value) for variable in kept]
+    logs = step()
+    for variable, value in zip(kept, before, strict=True):
+        variable.assign(tf.where(share > 0, variable.value, value))
+    return logs
