@@ -4,6 +4,7 @@
 #   make test          all checks, then all tests
 #   make setup         the environment alone (the verbs above do it themselves)
 #   make check         lint, format, types
+#   make soak          the tests that take minutes each
 #   make test-cluster  only the tests that start real Ray with two Horovod processes
 #   make lock          work out requirements*.lock again
 #   make clean         remove the environment and all caches
@@ -30,7 +31,7 @@ INSTALL := UV_COMPILE_BYTECODE=1 $(UV) pip install --quiet --python $(BIN)/pytho
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-emit-index-url --upgrade
 
-.PHONY: setup demo check test test-cluster lock clean
+.PHONY: setup demo check test test-cluster soak lock clean
 
 setup: $(READY)
 
@@ -69,6 +70,9 @@ check: setup
 
 test: check
 	$(BIN)/python -m pytest
+
+soak: setup
+	$(BIN)/python -m pytest -m soak --timeout 3600
 
 test-cluster: setup
 	$(BIN)/python -m pytest -m cluster
