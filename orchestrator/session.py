@@ -8,10 +8,12 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import ray
 from ray._raylet import AuthenticationTokenLoader, Config
 
@@ -20,6 +22,7 @@ from configs.errors import ClusterError
 
 MIB = 2**20
 CONNECT_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 10.0
 
 
 @contextmanager
@@ -123,6 +126,7 @@ def _private_cluster(data_bytes: int, logs: Path, verbose: bool) -> Iterator[Non
         yield
     finally:
         ray.shutdown()
+        end_processes(processes_with("TMPDIR", str(scratch)))
         keep_logs(folder, logs)
         shutil.rmtree(folder, ignore_errors=True)
         for name, value in before.items():
@@ -130,6 +134,34 @@ def _private_cluster(data_bytes: int, logs: Path, verbose: bool) -> Iterator[Non
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def processes_with(variable: str, value: str) -> list[psutil.Process]:
+    """The processes that were started with this environment variable; orphans too, which nobody's children are."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(variable) == value:
+                found.append(process)
+    return found
+
+
+def end_processes(processes: Collection[psutil.Process]) -> None:
+    """Wait for the end of processes that were told to stop; kill those that take longer than END_TIMEOUT_S."""
+    deadline = time.monotonic() + END_TIMEOUT_S
+    while (left := [process for process in processes if is_alive(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs. Workers are orphans by then: as a zombie one waits for the system's first process."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -15,10 +15,12 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+import psutil
 import pytest
 import requests
 
 from configs.job import JobSpec
+from orchestrator.session import is_alive
 
 pytestmark = pytest.mark.cluster
 
@@ -158,7 +160,7 @@ def test_interrupted_training_stops_what_it_started(small_job: Make, tmp_path: P
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted; what was started is stopped"
     assert len(pids) == 2
-    assert not [pid for pid in pids if Path("/proc", str(pid)).exists()]
+    assert [one for one in psutil.process_iter() if one.pid in pids and is_alive(one)] == []
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'ringmaster-runs' / 'mlflow.db'}")
     assert mlflow.search_runs(search_all_experiments=True)["status"].tolist() == ["KILLED"]
 

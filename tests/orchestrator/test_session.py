@@ -1,14 +1,28 @@
 """Whether the cluster can hold the job, said before the workers start."""
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
 from configs.cluster import ClusterSpec
 from configs.errors import ClusterError
-from orchestrator.session import RAY_ENVIRONMENT, keep_logs, ray_session, require_resources, worker_log
+from orchestrator import session
+from orchestrator.session import (
+    RAY_ENVIRONMENT,
+    end_processes,
+    is_alive,
+    keep_logs,
+    processes_with,
+    ray_session,
+    require_resources,
+    worker_log,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +100,29 @@ def test_sigterm_still_does_what_the_command_line_said(tmp_path: Path, monkeypat
             assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_process_that_does_not_stop_is_killed_and_a_zombie_counts_as_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "END_TIMEOUT_S", 0.2)
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"],
+        env={**os.environ, "RINGMASTER_TEST": "ours"},
+        stdout=subprocess.PIPE,
+    )
+    child.stdout.readline()
+    (process,) = processes_with("RINGMASTER_TEST", "ours")
+    assert (process.pid, is_alive(process)) == (child.pid, True)
+    end_processes([process])
+    child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGKILL
+    assert not is_alive(process)
+
+
+def test_a_zombie_is_not_waited_for() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    process = psutil.Process(child.pid)
+    while process.status() != psutil.STATUS_ZOMBIE:
+        pass
+    assert not is_alive(process)
+    end_processes([process])
+    assert child.wait(60) == 0
