@@ -1,6 +1,6 @@
 """`ClusterSpec`: how many workers, what each one gets, and which Ray cluster holds them."""
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from configs.spec import Spec
 
@@ -10,6 +10,8 @@ class ClusterSpec(Spec):
 
     workers: PositiveInt = 1
     """Horovod ranks."""
+    min_workers: PositiveInt | None = None
+    """The job starts, and goes on after a loss, with as few as this; by default it waits for all `workers`."""
     cpus_per_worker: PositiveInt = 1
     """CPUs reserved for each worker; also its number of TensorFlow threads."""
     pin_to_cores: bool = False
@@ -21,3 +23,14 @@ class ClusterSpec(Spec):
     """A running Ray cluster ("auto" or host:port); by default a private one is started on this machine."""
     start_timeout_s: PositiveFloat = 300.0
     """How long the workers may take to start and find each other."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ClusterSpec":
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(f"min_workers={self.min_workers} is more than workers={self.workers}; lower it")
+        return self
+
+    @property
+    def least_workers(self) -> int:
+        """The smallest number of ranks that trains."""
+        return self.min_workers or self.workers

@@ -7,6 +7,7 @@ from pydantic import PrivateAttr, model_validator
 from configs.cluster import ClusterSpec
 from configs.data import DataSpec
 from configs.horovod import HorovodSpec
+from configs.kubernetes import KubernetesSpec
 from configs.names import RegisteredName
 from configs.serve import ServeSpec
 from configs.spec import Spec, UserPath
@@ -28,6 +29,8 @@ class JobSpec(Spec):
     horovod: HorovodSpec = HorovodSpec()
     tracking: TrackingSpec = TrackingSpec()
     serve: ServeSpec = ServeSpec()
+    kubernetes: KubernetesSpec | None = None
+    """Used by `--to kuberay` only."""
     folder: UserPath = Path("ringmaster-runs")
     """Everything that a run writes goes here: database, artifacts, checkpoints, logs."""
     _home: Path = PrivateAttr(default=Path("."))

@@ -101,3 +101,8 @@ def build_app(spec: ServeSpec, model: ModelVersion) -> serve.Application:
         user_config=config,
     )
     return deployment.bind()
+
+
+def application(args: dict[str, str]) -> serve.Application:
+    """The same application for Serve's configuration file, which brings replicas and `user_config` itself."""
+    return ModelEndpoint.bind()  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from ray.train.v2._internal.execution.failure_handling import DefaultFailurePoli
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
+from configs.cluster import ClusterSpec
 from configs.errors import LostRankError, RingmasterError, TrainingError, one_line
 from configs.job import JobSpec
 from orchestrator.backend import HorovodConfig
@@ -95,6 +96,11 @@ def _run_worker(config: dict[str, WorkerJob]) -> Outcome:
     return train(config["job"])
 
 
+def _ranks(cluster: ClusterSpec) -> int | tuple[int, int]:
+    """How many workers Ray Train starts: a range lets it go on with fewer, and grow again when there is room."""
+    return (cluster.least_workers, cluster.workers) if cluster.least_workers < cluster.workers else cluster.workers
+
+
 def _trainer(spec: JobSpec, job: WorkerJob, *, name: str) -> "HorovodTrainer":
     cluster = spec.cluster
     return HorovodTrainer(
@@ -108,7 +114,7 @@ def _trainer(spec: JobSpec, job: WorkerJob, *, name: str) -> "HorovodTrainer":
             records=records_of(spec),
         ),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=cluster.workers,
+            num_workers=_ranks(cluster),
             use_gpu=cluster.gpus_per_worker > 0,
             resources_per_worker={"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker},
         ),

@@ -83,17 +83,18 @@ def _require_answer(address: str) -> None:
 def require_resources(cluster: ClusterSpec) -> None:
     """Raise ClusterError when the cluster is too small for the workers."""
     total = ray.cluster_resources()
+    name = "min_workers" if cluster.min_workers else "workers"
     for resource, per_worker, field in (
         ("CPU", cluster.cpus_per_worker, "cpus_per_worker"),
         ("GPU", cluster.gpus_per_worker, "gpus_per_worker"),
     ):
-        needed, there = cluster.workers * per_worker, total.get(resource, 0)
+        needed, there = cluster.least_workers * per_worker, total.get(resource, 0)
         if needed > there:
             fit = int(there // per_worker)
             smaller = "cluster.gpus_per_worker=0" if resource == "GPU" else f"a smaller cluster.{field}"
-            advice = f"use cluster.workers={fit}" if fit else f"use machines with more {resource}s, or {smaller}"
+            advice = f"use cluster.{name}={fit}" if fit else f"use machines with more {resource}s, or {smaller}"
             raise ClusterError(
-                f"cluster.workers={cluster.workers} with {field}={per_worker} needs {needed} {resource}s, but "
+                f"cluster.{name}={cluster.least_workers} with {field}={per_worker} needs {needed} {resource}s, but "
                 f"{'this machine' if cluster.address is None else 'the cluster'} has {there:g}; {advice}"
             )
 

@@ -131,7 +131,7 @@ def test_text_that_looks_almost_like_a_number_stays_text(small_job: Make, text: 
         ("? [a]\n: b\n", "job.yaml: line 1 column 3 is not valid YAML: found unhashable key"),
         (
             "1: b\n",
-            "job.yaml: unknown key 1. Valid: cluster, data, folder, horovod, model, name, serve, tracking, train",
+            "job.yaml: unknown key 1. Valid: cluster, data, folder, horovod, kubernetes, model, name, serve, tracking, train",
         ),
         ("name: a\n", "job.yaml: data is missing; add it"),
     ],
@@ -186,7 +186,7 @@ def test_a_recipe_is_found_beside_a_folder_of_its_name(small_job: Make) -> None:
     assert load_spec("titanic").name == "titanic"
 
 
-ROOT_KEYS = "cluster, data, folder, horovod, model, name, serve, tracking, train"
+ROOT_KEYS = "cluster, data, folder, horovod, kubernetes, model, name, serve, tracking, train"
 MAPPING = "expected a mapping of keys to values"
 TEXT = "expected text; put quotes around it if it looks like a number, a date or yes/no"
 IMPORT = "expected package.module:function, or file:function for a file.py beside the YAML file"
