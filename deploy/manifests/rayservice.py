@@ -4,6 +4,8 @@ Another version of the model changes nothing but `user_config` in the Serve conf
 cluster as it is and Serve swaps the model in place; anything else in the cluster's part makes a new cluster.
 """
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass
 
@@ -17,6 +19,8 @@ from deploy.manifests.rayjob import ray_cluster
 
 APPLICATION = "deploy.app:application"
 SERVE_GROUP = "replicas"
+CLUSTER_DIGEST = "ringmaster/cluster-digest"
+"""Annotation that tells whether the cluster's part changed: the API server adds defaults to what it was given."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,12 @@ def render_service(
         workers=workers,
         autoscaled=autoscaled,
     )
-    metadata = {"name": name, "namespace": kubernetes.namespace, "labels": marks}
+    metadata: Manifest = {"name": name, "namespace": kubernetes.namespace, "labels": marks}
+    digest = hashlib.sha256(json.dumps(cluster, sort_keys=True).encode()).hexdigest()
     service = {
         "apiVersion": "ray.io/v1",
         "kind": "RayService",
-        "metadata": metadata,
+        "metadata": metadata | {"annotations": {CLUSTER_DIGEST: digest[:16]}},
         "spec": {
             "serveConfigV2": serve_config(serve, kubernetes, model=model, version=version),
             "upgradeStrategy": {"type": "NewCluster"},
