@@ -3,7 +3,6 @@
 Knows nothing about checkpoints; whoever loads one on rank 0 calls `broadcast_state` after.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,15 +11,13 @@ import tensorflow as tf
 from configs.errors import TrainingError
 from trainers.hvd.collectives import broadcast, rank, size
 from trainers.hvd.equality import check_same_structure
-from trainers.hvd.optimizer import is_distributed, reduce_outermost
+from trainers.hvd.optimizer import prepare_to_reduce
 
 BUCKET_BYTES = 64 * 2**20
 """Variables travel in flat buffers of at most this size (a larger variable alone)."""
 
 # An odd number near 2**64 / golden ratio: neighbouring ranks land far apart in the space of seeds.
 SEED_STRIDE = 0x9E3779B97F4A7C15
-
-log = logging.getLogger(__name__)
 
 
 def broadcast_state(model: Any, root_rank: int = 0) -> None:
@@ -80,24 +77,6 @@ def decorrelate_seeds(model: Any) -> None:
             seed, counter = (int(value) for value in variable.numpy())
             # Kept to 31 bits: the state is int64 here, uint32 on other backends.
             variable.assign([(seed + rank() * SEED_STRIDE) % 2**31 if rank() else seed, counter])
-
-
-def prepare_to_reduce(model: Any) -> None:
-    """Make the compiled model fit to reduce in its train step: no XLA around it, the reduction
-    outermost.
-    """
-    optimizer = getattr(model, "optimizer", None)
-    reduce_outermost(optimizer)
-    if size() > 1 and is_distributed(optimizer) and model.jit_compile:
-        log.warning(
-            "Model '%s' was compiled with jit_compile on. XLA cannot compile Horovod's "
-            "reduction, so jit_compile is "
-            "off now. Pass jit_compile=False to model.compile to say so yourself.",
-            model.name,
-        )
-        model.jit_compile = False
-        if model.train_function is not None:
-            model.make_train_function(force=True)
 
 
 def _buckets(variables: Sequence[Any]) -> list[list[Any]]:

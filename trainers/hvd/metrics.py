@@ -12,7 +12,6 @@ import keras
 import tensorflow as tf
 
 from configs.errors import TrainingError
-from trainers.hvd.broadcast import prepare_to_reduce
 from trainers.hvd.collectives import allreduce, size
 from trainers.hvd.settings import Op
 
@@ -36,11 +35,6 @@ class AverageMetrics(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self._in_fit = False
-
-    def set_model(self, model: Any) -> None:
-        """Attach to `model`; called by Keras before it makes the train function."""
-        super().set_model(model)
-        prepare_to_reduce(model)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Start summing."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from trainers.hvd.broadcast import broadcast_state, broadcast_variables, prepare_to_reduce
+from trainers.hvd.broadcast import broadcast_state, broadcast_variables
 from trainers.hvd.equality import check_same_structure
 from trainers.hvd.learning_rate import LearningRateWarmup
 from trainers.hvd.metrics import AverageMetrics
@@ -25,11 +25,6 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         super().__init__()
         self.root_rank = root_rank
         self._done = False
-
-    def set_model(self, model: Any) -> None:
-        """Make the model fit to reduce before Keras compiles its step."""
-        super().set_model(model)
-        prepare_to_reduce(model)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Broadcast, if there is something."""

@@ -6,7 +6,9 @@ slots survive. Its `__class__` still answers with the stock class, so a saved mo
 optimizer. Knows nothing about data, epochs or Ray.
 """
 
+import functools
 import itertools
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +19,8 @@ from configs.errors import SpecError, TrainingError
 from trainers.hvd.aggregation import LocalAggregation
 from trainers.hvd.reduction import reduce_gradients
 from trainers.hvd.settings import Average, Compression, Op, ReductionSettings
+
+log = logging.getLogger(__name__)
 
 _STATE = "_ringmaster_reduction"
 # Counts the wraps of this process: two optimizers in one step then reduce under different names,
@@ -64,6 +68,7 @@ def DistributedOptimizer(  # noqa: N802, PLR0913 - Horovod's name, and Horovod's
     if inner is not None and is_distributed(inner):
         stock_optimizer(inner)
     _wrap(optimizer, settings)
+    _prepare_every_model()
     return optimizer
 
 
@@ -87,6 +92,41 @@ def reduce_outermost(optimizer: Any) -> None:
         settings = inner.__dict__[_STATE].settings
         stock_optimizer(inner)
         _wrap(optimizer, settings)
+
+
+def prepare_to_reduce(model: Any) -> None:
+    """Make a compiled model fit to reduce in its train step: no XLA around the reduction, which it cannot compile,
+    and the reduction outside of a loss scale.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    reduce_outermost(optimizer)
+    if not is_distributed(optimizer) or _reduces_alone(optimizer.__dict__[_STATE].settings) or not model.jit_compile:
+        return
+    log.warning(
+        "Model '%s' was compiled with jit_compile on. XLA cannot compile Horovod's reduction, so jit_compile is off "
+        "now. Pass jit_compile=False to model.compile to say so yourself.",
+        model.name,
+    )
+    model.jit_compile = False
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+
+
+@functools.cache
+def _prepare_every_model() -> None:
+    """Prepare a model whenever Keras is about to build its train step; models with a stock optimizer stay as they are.
+
+    Keras tells an optimizer nothing of the model that it is compiled into, so the method that builds the step is
+    replaced. A script that calls nothing but `fit` would meet XLA's compiler error otherwise.
+    """
+    stock = keras.Model.make_train_function
+
+    @functools.wraps(stock)
+    def make_train_function(model: Any, force: bool = False) -> Any:
+        prepare_to_reduce(model)
+        return stock(model, force=force)
+
+    keras.Model.make_train_function = make_train_function
 
 
 class ReductionState:

@@ -143,15 +143,19 @@ def case_non_finite_gradient_skips_on_all():
     return [type(outer).__name__, hvd.is_distributed(outer), skipped, scale, moved]
 
 
-def case_loss_scale_inside_is_explained():
-    optimizer = keras.optimizers.LossScaleOptimizer(hvd.DistributedOptimizer(SGD(0.1)))
+def case_loss_scale_around_the_reduction():
+    """In `fit` the reduction moves outside; in a loop of the user's own nothing can move it."""
+    inner = hvd.DistributedOptimizer(SGD(0.1))
     model = binding.make_model()
-    model.compile(optimizer, "mse")
+    model.compile(keras.optimizers.LossScaleOptimizer(inner), "mse")
     x, y = binding.make_data(rows=4)
+    model.fit(x, y, verbose=0)
+    moved = [hvd.is_distributed(model.optimizer), hvd.is_distributed(inner)]
+    by_hand = keras.optimizers.LossScaleOptimizer(hvd.DistributedOptimizer(SGD(0.1)))
     try:
-        model.fit(x, y, verbose=0)
+        by_hand.apply([tf.ones_like(v) for v in model.trainable_variables], model.trainable_variables)
     except Exception as error:
-        return [type(error).__name__, str(error)]
+        return [moved, type(error).__name__, str(error)]
     return None
 
 
@@ -354,12 +358,67 @@ def case_saved_optimizer_is_stock():
     }
 
 
-def case_xla_is_switched_off():
+class OwnStep(keras.Sequential):
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=True))
+        self.optimizer.apply_gradients(
+            zip(tape.gradient(loss, self.trainable_weights), self.trainable_weights, strict=True)
+        )
+        return {"loss": loss}
+
+
+def _trained_with_xla_on(train, *, own_step=False, **compile_options):
+    """What the warning says, whether XLA is off, and the hash of the weights, which the ranks must agree on."""
+    import logging
+
     model = binding.make_model()
-    model.compile(hvd.DistributedOptimizer(SGD(0.1)), "mse", jit_compile=True)
+    if own_step:
+        model = OwnStep(model.layers)
+        model.build((None, *binding.make_data(rows=4)[0].shape[1:]))
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logging.getLogger("trainers.hvd.optimizer").addHandler(handler)
+    model.compile(hvd.DistributedOptimizer(SGD(0.1)), "mse", jit_compile=True, **compile_options)
+    try:
+        train(model, *binding.make_data(rows=8))
+    finally:
+        logging.getLogger("trainers.hvd.optimizer").removeHandler(handler)
+    return {"jit_compile": model.jit_compile, "said": said, "sha256": hvd.check_equal_weights(model)}
+
+
+def case_xla_is_switched_off():
+    def bare(model, x, y):
+        model.fit(x, y, batch_size=2, verbose=0)
+
+    def with_callback(model, x, y):
+        model.fit(x, y, verbose=0, callbacks=[hvd.AverageMetrics()])
+
+    def by_batch(model, x, y):
+        model.train_on_batch(x, y)
+        model.test_on_batch(x, y)
+
+    def broadcast_first(model, x, y):
+        hvd.broadcast_state(model)
+        model.fit(x, y, verbose=0)
+        model.evaluate(x, y, verbose=0)
+        model.predict(x, verbose=0)
+
+    return [
+        *[_trained_with_xla_on(train) for train in (bare, with_callback, by_batch, broadcast_first)],
+        _trained_with_xla_on(bare, own_step=True),
+        _trained_with_xla_on(bare, steps_per_execution=2),
+    ]
+
+
+def case_xla_stays_on_for_a_stock_optimizer():
+    hvd.DistributedOptimizer(SGD(0.1))
+    model = binding.make_model()
+    model.compile(SGD(0.1), "mse", jit_compile=True)
     x, y = binding.make_data(rows=4)
-    model.fit(x, y, verbose=0, callbacks=[hvd.AverageMetrics()])
-    hvd.check_equal_weights(model)
+    model.fit(x, y, verbose=0)
     return model.jit_compile
 
 

@@ -76,8 +76,9 @@ def test_non_finite_gradient_of_one_rank_skips_the_step_on_all(answers):
     assert answers.values("case_non_finite_gradient_skips_on_all") == [expected] * len(answers.codes)
 
 
-def test_loss_scaling_around_the_reduction_is_refused_before_it_hangs(answers):
-    for kind, message in answers.values("case_loss_scale_inside_is_explained"):
+def test_loss_scaling_around_the_reduction_is_put_right_or_refused_before_it_hangs(answers):
+    for moved, kind, message in answers.values("case_loss_scale_around_the_reduction"):
+        assert moved == [True, False]
         assert kind == "TrainingError"
         assert "DistributedOptimizer(LossScaleOptimizer(optimizer))" in message
 
@@ -140,8 +141,21 @@ def test_saved_model_holds_the_stock_optimizer_with_its_slots(answers):
         }
 
 
-def test_xla_is_switched_off(answers):
-    assert answers.values("case_xla_is_switched_off") == [False] * len(answers.codes)
+def test_xla_is_switched_off_with_a_message_however_training_starts(answers):
+    values = answers.values("case_xla_is_switched_off")
+    assert all(value == values[0] for value in values)
+    for way in values[0]:
+        assert way["jit_compile"] is False
+        (said,) = way["said"]
+        assert said.startswith("Model '")
+        assert said.endswith(
+            "was compiled with jit_compile on. XLA cannot compile Horovod's reduction, so jit_compile is off now. "
+            "Pass jit_compile=False to model.compile to say so yourself."
+        )
+
+
+def test_xla_stays_on_for_a_stock_optimizer(answers):
+    assert answers.values("case_xla_stays_on_for_a_stock_optimizer") == [True] * len(answers.codes)
 
 
 def test_wrapping_twice_is_the_same_or_an_error(answers):
