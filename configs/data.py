@@ -1,66 +1,44 @@
 """`DataSpec`: where the rows come from, which columns are features, what the target is, how rows are split."""
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
+from configs.features import (
+    FEATURE_KINDS,
+    TABLE,
+    AugmentSpec,
+    AutoFeature,
+    CategoryFeature,
+    DateFeature,
+    Features,
+    FeatureSpec,
+    ImageFeature,
+    NumberFeature,
+    TargetSpec,
+    TensorFeature,
+    TextFeature,
+    check_features,
+)
 from configs.names import ImportPath
-from configs.spec import Spec, UserPath, unknown
+from configs.spec import Spec, UserPath
 
-
-class NumberFeature(Spec):
-    """A numeric column; missing values are filled, then the column is scaled."""
-
-    kind: Literal["number"] = "number"
-    fill: Literal["mean", "median"] | float = "mean"
-    """What replaces a missing value: a statistic of the training part, or a constant."""
-    scale: Literal["standard", "minmax", "none"] = "standard"
-    """standard: zero mean and unit deviation; minmax: 0 to 1; both measured on the training part."""
-
-
-class CategoryFeature(Spec):
-    """A text column as integer codes: 0 for a value unseen in training, 1 for a missing one, then the values seen."""
-
-    kind: Literal["category"] = "category"
-    scale: Literal["standard", "minmax", "none"] = "standard"
-    """Applied to the codes; `none` for a model that embeds them."""
-
-
-class TensorFeature(Spec):
-    """An array per row, such as an image; it becomes a model input of its own."""
-
-    kind: Literal["tensor"] = "tensor"
-    divide_by: PositiveFloat = 1.0
-    """Every element is divided by this, for example 255 for 8-bit images."""
-
-
-TABLE = "table"
-"""Name of the model input that holds all number and category features side by side."""
-
-FEATURE_KINDS = ("number", "category", "tensor")
-
-
-def _expand_shorthand(value: Any) -> Any:
-    """`Age: number` means `Age: {kind: number}`."""
-    if isinstance(value, str):
-        value = {"kind": value}
-    if isinstance(value, dict) and value.get("kind") not in FEATURE_KINDS:
-        raise ValueError(unknown("feature kind", value.get("kind"), FEATURE_KINDS))
-    return value
-
-
-FeatureSpec = Annotated[
-    Annotated[NumberFeature | CategoryFeature | TensorFeature, Field(discriminator="kind")],
-    BeforeValidator(_expand_shorthand),
+__all__ = [
+    "FEATURE_KINDS",
+    "TABLE",
+    "AugmentSpec",
+    "AutoFeature",
+    "CategoryFeature",
+    "DataSpec",
+    "DateFeature",
+    "FeatureSpec",
+    "ImageFeature",
+    "NumberFeature",
+    "SplitSpec",
+    "TargetSpec",
+    "TensorFeature",
+    "TextFeature",
 ]
-
-
-class TargetSpec(Spec):
-    """The column to predict."""
-
-    column: str
-    kind: Literal["class", "number"] = "class"
-    """class: labels become integers 0..K-1 in sorted order; number: regression."""
 
 
 class SplitSpec(Spec):
@@ -92,7 +70,7 @@ class DataSpec(Spec):
     """Keyword parameters of `function`."""
     id: str | None = None
     """A column that names a row; not a feature, copied into the output of `ringmaster predict`."""
-    features: dict[str, FeatureSpec] = Field(min_length=1)
+    features: Features = Field(min_length=1)
     """Column name to preprocessing; columns not named here are not used."""
     target: TargetSpec
     split: SplitSpec = SplitSpec()
@@ -114,7 +92,5 @@ class DataSpec(Spec):
 
     @model_validator(mode="after")
     def _one_table(self) -> "DataSpec":
-        kinds = {feature.kind for feature in self.features.values()}
-        if TABLE in self.features and self.features[TABLE].kind == "tensor" and len(kinds) > 1:
-            raise ValueError(f"features: {TABLE!r} names the model input of the scalar features; rename that column")
+        check_features(self.features)
         return self

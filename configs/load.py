@@ -172,4 +172,4 @@ def _place(location: tuple[int | str, ...], tree: Any) -> str:
     return ".".join(place)
 
 
-MARKS = {"number", "category", "tensor", "float", "int", "str"}
+MARKS = {"number", "category", "date", "text", "image", "tensor", "auto", "float", "int", "str"}

@@ -82,9 +82,10 @@ def test_a_tilde_is_the_home_folder(small_job: Make, monkeypatch: pytest.MonkeyP
 
 def test_an_override_below_a_shorthand_keeps_its_name(small_job: Make) -> None:
     spec = small_job("data.features.size.scale=minmax", "data.features.size.fill=-1")
-    assert spec.data.features["size"].model_dump() == {"kind": "number", "fill": -1.0, "scale": "minmax"}
-    text = message(lambda: small_job("data.features.colour.fill=median"))
-    assert text == "job.yaml: data.features.colour: unknown key 'fill'. Valid: kind, scale"
+    size = spec.data.features["size"].model_dump()
+    assert (size["kind"], size["fill"], size["scale"]) == ("number", -1.0, "minmax")
+    text = message(lambda: small_job("data.features.colour.length=3"))
+    assert text.startswith("job.yaml: data.features.colour: unknown key 'length'. Valid: as_input, buckets, encode")
 
 
 def test_a_model_parameter_called_optimizer_is_no_shorthand(small_job: Make) -> None:
@@ -207,7 +208,7 @@ NAME = "expected letters, digits, '_', '.' and '-', a letter or digit first"
         ("trian.epochs=3", f"job.yaml: unknown key 'trian'; did you mean 'train'? Valid: {ROOT_KEYS}"),
         (
             "data.target.colum=x",
-            "job.yaml: data.target: unknown key 'colum'; did you mean 'column'? Valid: column, kind",
+            "job.yaml: data.target: unknown key 'colum'; did you mean 'column'? Valid: column, kind, labels, strip",
         ),
         ("data.params={a: 1}", "job.yaml: data: params goes with function; a csv takes none"),
         ("data.csv=null", "job.yaml: data: give exactly one of csv and function"),
@@ -220,20 +221,21 @@ NAME = "expected letters, digits, '_', '.' and '-', a letter or digit first"
         (
             "data.features.size=numbr",
             "job.yaml: data.features.size: unknown feature kind 'numbr'; did you mean 'number'? "
-            "Valid: category, number, tensor",
+            "Valid: auto, category, date, image, number, tensor, text",
         ),
         (
             "data.features.size={fill: mean}",
-            "job.yaml: data.features.size: unknown feature kind None. Valid: category, number, tensor",
+            "job.yaml: data.features.size: unknown feature kind None. "
+            "Valid: auto, category, date, image, number, tensor, text",
         ),
         (
             "data.features.size.fill=most",
-            "job.yaml: data.features.size.fill='most': Input should be 'mean' or 'median'; "
+            "job.yaml: data.features.size.fill='most': Input should be 'mean', 'median' or 'most_frequent'; "
             "or Input should be a valid number, unable to parse string as a number",
         ),
         (
             "data.features.number={kind: number, scale: log}",
-            "job.yaml: data.features.number.scale='log': Input should be 'standard', 'minmax' or 'none'",
+            "job.yaml: data.features.number.scale='log': Input should be 'standard', 'minmax', 'robust' or 'none'",
         ),
         (
             "data.features={size: number, table: tensor}",
