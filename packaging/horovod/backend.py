@@ -14,7 +14,7 @@ from pathlib import Path
 from patches import apply_edits
 
 VERSION = "0.28.1"
-LOCAL_VERSION = "ringmaster.1"  # together the version in pyproject.toml
+LOCAL_VERSION = "ringmaster.2"  # together the version in pyproject.toml
 SDIST_SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
 TENSORFLOW_VERSION = "2.21.0"
 

@@ -47,11 +47,36 @@ CARRY_INTERFACE_TO_PROCESS_SETS = Edit(
 """,
 )
 
+# Gloo's event thread gives up an event whose connection another thread is just writing to, and is told of the same event
+# again at once: it spins. Where both threads share a core, as two ranks on two cores do, it spins until the end of its
+# time slice while the writer waits for the core: 4 ms for an allreduce that takes 1 ms.
+LET_THE_WRITER_FINISH = Edit(
+    path="third_party/gloo/gloo/transport/tcp/pair.cc",
+    old="""\
+  std::unique_lock<std::mutex> lock(m_, std::try_to_lock);
+  if (!lock) {
+    return;
+  }
+""",
+    new="""\
+  std::unique_lock<std::mutex> lock(m_, std::try_to_lock);
+  if (!lock) {
+    sched_yield();
+    return;
+  }
+""",
+)
+
 # Debug information makes the extension 50 MB instead of 2 and a fifth of the compilation's time.
 # HOROVOD_DEBUG=1 still asks for a debug build.
 LEAVE_OUT_DEBUG_INFORMATION = Edit(path="setup.py", old="'RelWithDebInfo'", new="'Release'")
 
-EDITS = (LEAVE_OUT_XLA_OPS, CARRY_INTERFACE_TO_PROCESS_SETS, LEAVE_OUT_DEBUG_INFORMATION)
+EDITS = (
+    LEAVE_OUT_XLA_OPS,
+    CARRY_INTERFACE_TO_PROCESS_SETS,
+    LET_THE_WRITER_FINISH,
+    LEAVE_OUT_DEBUG_INFORMATION,
+)
 
 
 def apply_edits(source: Path) -> None:
