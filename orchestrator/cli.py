@@ -5,17 +5,14 @@ one JSON object and nothing else is written there. What a command needs is impor
 the YAML file should not wait for Ray and MLflow.
 """
 
-import contextlib
 import errno
-import functools
 import json
 import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.prompt import Confirm
@@ -25,31 +22,24 @@ from configs.job import JobSpec
 from configs.load import load_spec
 from configs.serve import ServeSpec
 from orchestrator import console
-
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Train Keras 3 models on Ray with Horovod, record them in MLflow, serve the best.",
+from orchestrator.command import (
+    DEFAULT_FOLDER,
+    DEFAULT_PORT,
+    LOCALHOST,
+    Debug,
+    Folder,
+    Host,
+    Job,
+    Json,
+    Model,
+    Overrides,
+    Port,
+    TrackingUri,
+    Verbose,
+    app,
+    command,
+    print_json,
 )
-
-Job = Annotated[str, typer.Argument(metavar="JOB.yaml", help="The job's YAML file, or the name of a recipe.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY.KEY=VALUE", help="Replace values of the YAML file."),
-]
-Model = Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="A registered model; also NAME/VERSION.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what Ray, TensorFlow and Serve print.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Folder = Annotated[Path, typer.Option("--folder", help="The folder that jobs write to.")]
-TrackingUri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server; by default the job's store.")]
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
-
-DEFAULT_FOLDER: Path = JobSpec.model_fields["folder"].default
-LOCALHOST: str = ServeSpec().host
-DEFAULT_PORT: int = ServeSpec().port
 
 
 def main() -> None:
@@ -73,24 +63,6 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     sys.exit(code or 0)
-
-
-def command(example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function as a command that, without --verbose, shows our lines only."""
-
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(function)
-        def quietly(**arguments: Any) -> None:
-            try:
-                with contextlib.nullcontext() if arguments.get("verbose") else console.quiet():
-                    function(**arguments)
-            except KeyboardInterrupt:
-                console.err.print("interrupted; what was started is stopped")
-                raise typer.Exit(130) from None
-
-        return app.command(epilog=f"Example: {example}")(quietly)
-
-    return register
 
 
 @app.callback()
@@ -117,7 +89,7 @@ def train(
         result = run(spec, on_event=view, verbose=verbose)
     if as_json:
         fields = "run_id model version alias metrics best_epoch epochs workers weights_sha256".split()
-        _print_json({name: getattr(result, name) for name in fields})
+        print_json({name: getattr(result, name) for name in fields})
         return
     console.show_result(result)
     console.show_dashboard(spec)
@@ -142,7 +114,7 @@ def verify(
     differences = compare(spec, workers=workers, steps=steps)
     worst = max((one.largest / max(one.scale, 1e-3) for one in differences), default=0.0)
     if as_json:
-        _print_json({"equal": worst <= tolerance, "worst": worst, "differences": [vars(one) for one in differences]})
+        print_json({"equal": worst <= tolerance, "worst": worst, "differences": [vars(one) for one in differences]})
     else:
         console.show_differences(differences, worst, workers=workers, steps=steps, tolerance=tolerance)
     if not worst <= tolerance:
@@ -166,7 +138,7 @@ def predict(
 
     written = predict_csv(model, input, output, folder=folder, uri=tracking_uri)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "model": written.model,
                 "version": written.version,
@@ -198,7 +170,7 @@ def deploy(
 
     def announce(url: str, name: str, version: int) -> None:
         if as_json:
-            _print_json({"url": url, "model": name, "version": version})
+            print_json({"url": url, "model": name, "version": version})
         else:
             console.show_endpoint(url, name, version)
 
@@ -220,7 +192,7 @@ def dashboard(
 
     def announce(url: str) -> None:
         if as_json:
-            _print_json({"url": url})
+            print_json({"url": url})
         else:
             console.out.print(f"MLflow shows {folder} at {url} (Ctrl-C to stop)")
 
@@ -235,7 +207,7 @@ def doctor(as_json: Json = False, verbose: Verbose = False, debug: Debug = False
     findings = examine()
     broken = [finding for finding in findings if finding.level == "wrong"]
     if as_json:
-        _print_json({"ok": not broken, "findings": [vars(finding) for finding in findings]})
+        print_json({"ok": not broken, "findings": [vars(finding) for finding in findings]})
     else:
         console.show_findings(findings)
     if broken:
@@ -247,7 +219,7 @@ def schema(as_json: Json = False, debug: Debug = False) -> None:
     """Print the JSON Schema of the YAML file, for editors."""
     tree = JobSpec.model_json_schema()
     if as_json:
-        _print_json(tree)
+        print_json(tree)
     else:
         console.out.print(json.dumps(tree, indent=2), markup=False)
 
@@ -268,7 +240,7 @@ def demo(
     view = console.TrainingView(spec)
     shown = run_demo(spec, view, verbose=verbose)
     if as_json:
-        _print_json({**vars(shown.result), "answers": shown.answers, "truth": shown.truth})
+        print_json({**vars(shown.result), "answers": shown.answers, "truth": shown.truth})
         return
     console.show_result(shown.result)
     console.show_answers(shown)
@@ -294,7 +266,7 @@ def clean(
     else:
         message = f"{folder.absolute()} does not exist; nothing to remove"
     if as_json:
-        _print_json({"folder": str(folder.absolute()), "message": message})
+        print_json({"folder": str(folder.absolute()), "message": message})
     else:
         console.out.print(message)
 
@@ -320,7 +292,3 @@ def _agreed(question: str) -> bool:
     except EOFError as error:
         console.err.print()
         raise SpecError("there is no terminal to answer on; add --yes to remove the folder unasked") from error
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    console.out.print(json.dumps(values, default=str), markup=False, soft_wrap=True)
