@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from ray import serve
 
 from configs.errors import DataError
+from configs.preprocessing import Label
 from configs.serve import ServeSpec
 from deploy.models import ModelVersion, download
 
@@ -23,7 +24,7 @@ class PredictResponse(BaseModel):
 
     model: str
     version: int
-    predictions: list[int | str | float]
+    predictions: list[Label]
     scores: list[list[float]]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.errors import DataError, DeployError
-from configs.preprocessing import Columns, Preprocessing
+from configs.preprocessing import Columns, Label, Preprocessing
 from configs.registered import GOLDEN, MODEL, PREPROCESSING
 
 CHUNK_ROWS = 4096
@@ -23,7 +23,7 @@ GOLDEN_TOLERANCE = 1e-4
 class Predictions:
     """labels: one per row; scores: (rows, units) float32, the model's outputs (probabilities for classes)."""
 
-    labels: list[int | str | float]
+    labels: list[Label]
     scores: np.ndarray
 
 

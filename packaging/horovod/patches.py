@@ -47,9 +47,9 @@ CARRY_INTERFACE_TO_PROCESS_SETS = Edit(
 """,
 )
 
-# Gloo's event thread gives up an event whose connection another thread is just writing to, and is told of the same event
-# again at once: it spins. Where both threads share a core, as two ranks on two cores do, it spins until the end of its
-# time slice while the writer waits for the core: 4 ms for an allreduce that takes 1 ms.
+# Gloo's event thread gives up an event whose connection another thread is just writing to, and is told of the same
+# event again at once: it spins. Where both threads share a core, as two ranks on two cores do, it spins until the end
+# of its time slice while the writer waits for the core: 4 ms for an allreduce that takes 1 ms.
 LET_THE_WRITER_FINISH = Edit(
     path="third_party/gloo/gloo/transport/tcp/pair.cc",
     old="""\

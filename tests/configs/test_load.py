@@ -132,7 +132,8 @@ def test_text_that_looks_almost_like_a_number_stays_text(small_job: Make, text: 
         ("? [a]\n: b\n", "job.yaml: line 1 column 3 is not valid YAML: found unhashable key"),
         (
             "1: b\n",
-            "job.yaml: unknown key 1. Valid: cluster, data, folder, horovod, kubernetes, model, name, serve, tracking, train",
+            "job.yaml: unknown key 1. "
+            "Valid: cluster, data, folder, horovod, kubernetes, model, name, serve, tracking, train",
         ),
         ("name: a\n", "job.yaml: data is missing; add it"),
     ],

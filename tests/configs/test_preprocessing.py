@@ -293,14 +293,15 @@ def fails(call: Any) -> str:
         ([1, "-inf"], "number", "column 'x', row 2: got an infinite value; mend or remove the row"),
         ([1, 1e39], "number", "column 'x', row 2: 1e+39 is too large; mend or remove the row"),
         (
-            np.zeros((2, 3)),
+            np.zeros((2, 3, 4)),
             "number",
-            "column 'x' has shape (3,) per row, expected one value; only a tensor feature takes arrays",
+            "column 'x' has shape (3, 4) per row, expected one value, or a window of values; "
+            "only a tensor feature takes arrays",
         ),
         (
             np.array(["2024-01-01"], "datetime64[ns]"),
             "number",
-            "column 'x' holds dates or durations; make it a category, or a number before training",
+            "column 'x' holds dates or durations; make it a date, or a number before training",
         ),
         (
             [None, math.nan],
@@ -335,16 +336,21 @@ def test_a_json_row_must_name_every_feature() -> None:
     [
         ([1, 2], "column 'x', row 1: got [1, 2], expected a number"),
         ({"a": 1}, "column 'x', row 1: got {'a': 1}, expected a number"),
-        ("", "column 'x', row 1: got '', expected a number"),
-        ("NA", "column 'x', row 1: got 'NA', expected a number"),
+        ("none", "column 'x', row 1: got 'none', expected a number"),
         (10**400, f"column 'x', row 1: got 1{'0' * 59}, expected a number"),
         ("a" * 1000, f"column 'x', row 1: got '{'a' * 59}, expected a number"),
     ],
-    ids=["list", "object", "empty", "NA", "huge", "long"],
+    ids=["list", "object", "text", "huge", "long"],
 )
 def test_json_values_that_are_no_numbers(value: Any, expected: str) -> None:
     fitted = fit([1, 2], "number")
     assert fails(lambda: fitted.transform(fitted.columns_of([{"x": value}, {"x": value}]))) == expected
+
+
+@pytest.mark.parametrize("value", [None, "", "NA", math.nan])
+def test_a_missing_number_is_filled_however_json_says_it(value: Any) -> None:
+    fitted = fit([1, 3], {"kind": "number", "scale": "none"})
+    assert fitted.transform(fitted.columns_of([{"x": value}]))["table"].tolist() == [[2.0]]
 
 
 def test_a_number_that_float32_cannot_hold_once_scaled_is_named() -> None:

@@ -1,0 +1,44 @@
+"""Fitted preprocessing: raw columns -> model inputs, and model outputs -> labels.
+
+One document of plain JSON, fitted on the training part, that travels with the registered model: training, `predict`
+and the endpoint all call `Preprocessing.transform`. Knows nothing about files, Keras or HTTP.
+"""
+
+from configs.features import TABLE
+from configs.preprocessing.categories import FIRST_SEEN, MISSING, UNSEEN, FittedCategory
+from configs.preprocessing.dates import FittedDate, as_dates
+from configs.preprocessing.document import Fitter, Preprocessing, table_columns
+from configs.preprocessing.numbers import FittedNumber
+from configs.preprocessing.rows import describe, plain_columns
+from configs.preprocessing.scaling import Scaling
+from configs.preprocessing.targets import FittedTarget, Label
+from configs.preprocessing.tensors import FittedTensor
+from configs.preprocessing.texts import FittedText
+from configs.preprocessing.values import MISSING_TEXTS, BadValue, Columns, as_numbers, as_texts, text_array
+
+__all__ = [
+    "FIRST_SEEN",
+    "MISSING",
+    "MISSING_TEXTS",
+    "TABLE",
+    "UNSEEN",
+    "BadValue",
+    "Columns",
+    "FittedCategory",
+    "FittedDate",
+    "FittedNumber",
+    "FittedTarget",
+    "FittedTensor",
+    "FittedText",
+    "Fitter",
+    "Label",
+    "Preprocessing",
+    "Scaling",
+    "as_dates",
+    "as_numbers",
+    "as_texts",
+    "describe",
+    "plain_columns",
+    "table_columns",
+    "text_array",
+]

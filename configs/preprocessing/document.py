@@ -1,0 +1,144 @@
+"""`Preprocessing`, the fitted document, and `Fitter`, which learns it from blocks of training rows."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from configs.data import DataSpec
+from configs.errors import DataError
+from configs.features import TABLE
+from configs.preprocessing.categories import CategoryFitter, FittedCategory
+from configs.preprocessing.dates import DateFitter, FittedDate
+from configs.preprocessing.numbers import FittedNumber, NumberFitter
+from configs.preprocessing.rows import json_column
+from configs.preprocessing.targets import FittedTarget, TargetFitter
+from configs.preprocessing.tensors import FittedTensor, TensorFitter
+from configs.preprocessing.texts import FittedText, TextFitter
+from configs.preprocessing.values import Columns
+from configs.spec import Spec
+
+Fitted = Annotated[
+    FittedNumber | FittedCategory | FittedDate | FittedText | FittedTensor,
+    Field(discriminator="kind"),
+]
+
+
+class Preprocessing(Spec):
+    """What the training part taught: everything needed to turn raw rows into model inputs anywhere."""
+
+    features: dict[str, Fitted]
+    target: FittedTarget
+    id: str | None = None
+
+    @classmethod
+    def fit(cls, columns: Columns, spec: DataSpec) -> "Preprocessing":
+        """Fit on the training rows only."""
+        fitter = Fitter(spec)
+        fitter.update(columns)
+        return fitter.finish()
+
+    def transform(self, columns: Columns) -> dict[str, np.ndarray]:
+        """Raw columns -> {input name: array}.
+
+        `table` holds the scalar features side by side, (rows[, width], columns) float32. A text is an input of its
+        own, (rows, length) int32, as are a category with as_input, (rows, width or 1) int32, and an image or tensor,
+        (rows, *shape) float32. Raises DataError naming the column that is missing or the row that is wrong.
+        """
+        absent = [name for name in self.features if name not in columns]
+        if absent:
+            raise DataError(f"column {absent[0]!r} is missing; got {', '.join(columns) or 'no columns'}")
+        inputs = {
+            name: fitted.transform(name, columns[name])
+            for name, fitted in self.features.items()
+            if table_columns(fitted) is None
+        }
+        scalars = {name: fitted for name, fitted in self.features.items() if table_columns(fitted) is not None}
+        if scalars:
+            inputs[TABLE] = _side_by_side(scalars, columns)
+        return inputs
+
+    def table_names(self) -> list[str]:
+        """The feature of each column of the table, in order."""
+        return [name for name, fitted in self.features.items() for _ in range(table_columns(fitted) or 0)]
+
+    def unseen(self, columns: Columns) -> dict[str, int]:
+        """How many values of each category column training never showed; columns without one are left out."""
+        counts = {
+            name: fitted.unseen(name, columns[name])
+            for name, fitted in self.features.items()
+            if fitted.kind == "category" and fitted.encode != "hash"
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    def columns_of(self, rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+        """JSON rows -> raw columns. Raises DataError naming the row that lacks a feature."""
+        for number, row in enumerate(rows, 1):
+            absent = [name for name in self.features if name not in row]
+            if absent:
+                raise DataError(f"row {number} lacks {absent[0]!r}; give null where the value is not known")
+        return {name: json_column(name, [row[name] for row in rows], fitted) for name, fitted in self.features.items()}
+
+
+def table_columns(fitted: Any) -> int | None:
+    """How many columns of the table a fitted feature gives; None where it is an input of its own."""
+    if fitted.kind in {"text", "tensor", "image"} or getattr(fitted, "as_input", False):
+        return None
+    return int(fitted.outputs)
+
+
+def _side_by_side(scalars: dict[str, Any], columns: Columns) -> np.ndarray:
+    first = next(iter(scalars))
+    shape = columns[first].shape
+    table = np.empty((*shape, sum(fitted.outputs for fitted in scalars.values())), np.float32)
+    start = 0
+    for name, fitted in scalars.items():
+        done = fitted.transform(name, columns[name])
+        if done.shape[:-1] != table.shape[:-1]:
+            raise DataError(
+                f"column {name!r} has shape {columns[name].shape[1:]} per row and {len(columns[name])} rows, "
+                f"{first!r} {shape[1:]} and {shape[0]}; columns side by side must be alike"
+            )
+        table[..., start : start + fitted.outputs] = done
+        start += fitted.outputs
+    return table
+
+
+FITTERS: dict[str, Any] = {
+    "number": NumberFitter,
+    "category": CategoryFitter,
+    "date": DateFitter,
+    "text": TextFitter,
+    "image": TensorFitter,
+    "tensor": TensorFitter,
+}
+
+
+class Fitter:
+    """Learns a Preprocessing from blocks of training rows, in one pass and bounded memory. Can be pickled."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        """spec: without features of kind auto, which `infer` replaces. Raises DataError where there is one."""
+        unknown = next((name for name, feature in spec.features.items() if feature.kind == "auto"), None)
+        if unknown is not None:
+            raise DataError(f"feature {unknown!r} is of kind auto; its kind must be inferred before it is fitted")
+        self._id, self._target_column = spec.id, spec.target.column
+        self._features = {name: FITTERS[feature.kind](name, feature) for name, feature in spec.features.items()}
+        self._target = TargetFitter(spec.target)
+
+    def update(self, columns: Columns) -> None:
+        """Learn from the next rows. Raises DataError naming the column, and the row of this block that is wrong."""
+        for name, fitter in self._features.items():
+            fitter.update(columns[name])
+        self._target.update(columns[self._target_column])
+
+    def merge(self, other: "Fitter") -> None:
+        """Add what another fitter of the same spec has learned."""
+        for name, fitter in self._features.items():
+            fitter.merge(other._features[name])
+        self._target.merge(other._target)
+
+    def finish(self) -> Preprocessing:
+        """Raises DataError where a column has no value to learn from. Do not update the fitter afterwards."""
+        features = {name: fitter.finish() for name, fitter in self._features.items()}
+        return Preprocessing(features=features, target=self._target.finish(), id=self._id)
