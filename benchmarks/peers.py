@@ -10,6 +10,7 @@ MultiWorkerMirroredStrategy is started too; where it raises, the line says what.
 
 import argparse
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,8 @@ def tensorflow_trainer(workers: int) -> dict[str, str]:
             fit_mirrored, scaling_config=ScalingConfig(num_workers=workers), run_config=RunConfig(name="peers")
         ).fit()
     except Exception as error:  # whatever it raises is the answer
-        # The last line names the exception; those before are the traceback of the worker.
-        return {"raises": [line.strip() for line in str(error).splitlines() if "Error" in line][-1][:300]}
+        named = re.findall(r"^\s*(\w+(?:Error|Exception): .*)$", str(error), re.MULTILINE)
+        return {"raises": str((named or [error])[-1])[:300]}
     finally:
         ray.shutdown()
     return {"ran": "fit finished"}
@@ -86,7 +87,11 @@ def fit_mirrored() -> None:
     with tf.distribute.MultiWorkerMirroredStrategy().scope():
         model = fashion_cnn()
         model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
-    model.fit(batches("cnn", 64), steps_per_epoch=5, verbose=0)
+    try:
+        model.fit(batches("cnn", 64), steps_per_epoch=5, verbose=0)
+    except Exception as error:
+        text = " ".join(str(error).split())  # holds the whole batch
+        raise RuntimeError(f"{type(error).__name__}: {text[:60]} ... {text[-120:]}") from None
 
 
 if __name__ == "__main__":
