@@ -18,7 +18,7 @@ from configs.kubernetes import KubernetesSpec
 from deploy.manifests.names import ID_LABEL, JOB_LABEL, MANAGED_BY, OWNER
 from deploy.manifests.rayjob import RenderedJob
 from deploy.manifests.rayservice import CLUSTER_DIGEST, RenderedService
-from orchestrator.submit.kubernetes_errors import CRDS, Request, explain
+from orchestrator.submit.kubernetes_errors import CRDS, Absent, Away, Request, TooOld, explain
 from orchestrator.submit.rayjobs import (
     STOPPED_EVENT,
     SUBMITTER,
@@ -29,6 +29,7 @@ from orchestrator.submit.rayjobs import (
     one_line,
     submitter_pod,
 )
+from orchestrator.submit.target import State
 
 Manifest = dict[str, Any]
 GROUP, VERSION = "ray.io", "v1"
@@ -41,6 +42,7 @@ RETRY_S = 1.0
 PATIENCE_S = 120.0
 """How long a server that answered once may be away."""
 GONE = 410
+FIRST_BYTES = 2**16
 
 
 class KubeRay:
@@ -128,11 +130,12 @@ class KubeRay:
             pods, events = [], []
         return condition(rayjob, pods, events)
 
-    def absence(self, name: str) -> tuple[bool, str]:
-        """Whether a RayJob that is not there was stopped by us, and what is known of it."""
+    def absence(self, name: str, seen: State | None = None) -> tuple[bool, str]:
+        """Whether a RayJob that is not there was stopped by us, and what is known of it; seen: its last state."""
+        events: list[Manifest] = []
         with suppress(ClusterError):
-            return gone(name, self.namespace, self._events(f"involvedObject.name={name},involvedObject.kind=RayJob"))
-        return gone(name, self.namespace, ())
+            events = self._events(f"involvedObject.name={name},involvedObject.kind=RayJob")
+        return gone(name, self.namespace, events, seen)
 
     def watch(self, name: str) -> Iterator[Manifest | None]:
         """Yield the RayJob now and after every change; None once it is not there any more.
@@ -179,6 +182,17 @@ class KubeRay:
                 return
             time.sleep(RETRY_S)
             rayjob = _patiently(functools.partial(self.find, name))
+
+    def first_output(self, name: str) -> str:
+        """What the job printed first, as far as it has; nothing where there is none, or it may not be seen."""
+        request = Request("get", "pods/log", name, self.namespace)
+        with suppress(ClusterError):
+            if pod := submitter_pod(self._pods(name)):
+                options: Manifest = {"container": SUBMITTER, "limit_bytes": FIRST_BYTES}
+                read = self._core.read_namespaced_pod_log
+                response = self._open(request, read, pod["metadata"]["name"], self.namespace, **options)
+                return bytes(response.data).decode(errors="replace")
+        return ""
 
     def stop(self, name: str) -> str:
         """Delete a RayJob: KubeRay first stops the job in Ray, which closes its MLflow run, then removes the pods.
@@ -260,7 +274,7 @@ class KubeRay:
         place = (GROUP, VERSION, self.namespace, "rayjobs")
         try:
             response = self._open(request, self._custom.list_namespaced_custom_object, *place, **options)
-        except _TooOld:
+        except TooOld:
             return
         with suppress(urllib3.exceptions.HTTPError, OSError):
             for line in _lines(response):
@@ -293,7 +307,7 @@ class KubeRay:
         """
         try:
             response = self._open(request, method, *args, **kw)
-        except _Absent as error:
+        except Absent as error:
             if absent:
                 return {}
             raise ClusterError(str(error)) from error
@@ -302,7 +316,7 @@ class KubeRay:
     def _open(
         self, request: Request, method: Callable[..., Any], *args: Any, read_s: float | None = READ_S, **kw: Any
     ) -> Any:
-        """Send a request and return the open response. Raises ClusterError, _Absent, _TooOld."""
+        """Send a request and return the open response. Raises ClusterError, Absent, TooOld."""
         try:
             response = method(*args, _preload_content=False, _request_timeout=(CONNECT_S, read_s or 86400.0), **kw)
             status, body = response.status, response.data.decode() if response.status >= 400 else ""
@@ -310,7 +324,7 @@ class KubeRay:
             status, body = int(error.status or 0), str(error.body or error.reason or "")
             response = None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _Away(
+            raise Away(
                 f"no API server answers at {self._api.configuration.host} ({_cause(error)}); check the network, the "
                 "kubeconfig file and --context"
             ) from error
@@ -318,22 +332,10 @@ class KubeRay:
             return response
         text = explain(request, status, body)
         if status == GONE:
-            raise _TooOld(text)
+            raise TooOld(text)
         if status == 404 and request.name and '"details"' in body and '"namespaces"' not in body:
-            raise _Absent(text)
-        raise _Away(text) if status == 429 or status >= 500 else ClusterError(text)
-
-
-class _Away(ClusterError):
-    """The server does not answer now; it may in a minute."""
-
-
-class _Absent(ClusterError):
-    """The object of that name is not there."""
-
-
-class _TooOld(ClusterError):
-    """The server no longer knows the version that a watch was to start from."""
+            raise Absent(text)
+        raise Away(text) if status == 429 or status >= 500 else ClusterError(text)
 
 
 def _connect(context: str | None) -> client.ApiClient:
@@ -363,7 +365,7 @@ def _patiently(action: Callable[[], Any]) -> Any:
     while True:
         try:
             return action()
-        except _Away:
+        except Away:
             if time.monotonic() > deadline:
                 raise
             time.sleep(RETRY_S)

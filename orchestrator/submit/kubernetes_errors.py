@@ -1,10 +1,11 @@
-"""What the Kubernetes API refuses, in one line with the fix. Pure: status, path and answer in, text out."""
+"""What the Kubernetes API refuses: errors of one line with the fix. Pure: status, request and answer in, text out."""
 
 import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from configs.errors import ClusterError
 from orchestrator.submit.rayjobs import one_line, quota
 
 CRDS = (
@@ -12,6 +13,18 @@ CRDS = (
     "docs/kubernetes.md"
 )
 ROLE = "an administrator binds you to the role of submitters, see docs/kubernetes.md"
+
+
+class Away(ClusterError):
+    """The server does not answer now; it may in a minute."""
+
+
+class Absent(ClusterError):
+    """The object of that name is not there."""
+
+
+class TooOld(ClusterError):
+    """The server no longer knows the version that a watch was to start from."""
 
 
 @dataclass(frozen=True)

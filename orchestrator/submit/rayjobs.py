@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from orchestrator.submit.target import TERMINAL, State
+
 Manifest = Mapping[str, Any]
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 STOPPED_EVENT = "StoppedByRingmaster"
 """Reason of the event that `ringmaster stop` leaves, as the RayJob itself is gone afterwards."""
 SUBMITTER = "ray-job-submitter"
-TERMINAL = ("SUCCEEDED", "FAILED", "STOPPED")
 
 PULL_FAILURES = {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"}
 START_FAILURES = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
@@ -21,8 +22,7 @@ START_FAILURES = {"CreateContainerConfigError", "CreateContainerError", "RunCont
 class Condition:
     """How a RayJob stands."""
 
-    state: str
-    """QUEUED, PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+    state: State
     reason: str = ""
     """Why it waits or what ended it, one line."""
     exit_code: int | None = None
@@ -155,12 +155,18 @@ def expired(rayjob: Manifest, now: datetime) -> str:
     return f"its Ray cluster was removed at {end:%Y-%m-%d %H:%M:%S} UTC (ttl_s)" if end <= now else ""
 
 
-def gone(name: str, namespace: str, events: Iterable[Manifest]) -> tuple[bool, str]:
-    """Whether a RayJob that is not there was stopped by `ringmaster stop`, and a line that says what is known."""
+def gone(name: str, namespace: str, events: Iterable[Manifest], seen: State | None = None) -> tuple[bool, str]:
+    """Whether a RayJob that is not there was stopped by `ringmaster stop`, and a line that says what is known.
+
+    seen: its state when it was still there, where the caller saw it.
+    """
     events = sorted(events, key=event_time)
     stopped = [event for event in events if event.get("reason") == STOPPED_EVENT]
     if stopped:
         return True, one_line(stopped[-1].get("message", ""))
+    if seen is not None and seen not in TERMINAL:
+        state = seen.lower()
+        return False, f"RayJob {name} in namespace {namespace} was deleted by someone else while it was {state}"
     if events:
         last = events[-1]
         return False, (

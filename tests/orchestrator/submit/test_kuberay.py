@@ -53,7 +53,10 @@ def event(name: str, reason: str, text: str, **fields: Any) -> Manifest:
     return {
         "metadata": {"name": f"{name}.{reason}"},
         "involvedObject": {"kind": "RayJob", "name": name},
-        "reason": reason, "message": text, "type": "Warning", "lastTimestamp": "2026-01-01T00:00:01Z",
+        "reason": reason,
+        "message": text,
+        "type": "Warning",
+        "lastTimestamp": "2026-01-01T00:00:01Z",
         **fields,
     }
 
