@@ -1,7 +1,5 @@
 """`DataSpec`: where the rows come from, which columns are features, what the target is, how rows are split."""
 
-from typing import Any
-
 from pydantic import Field, model_validator
 
 from configs.features import (
@@ -20,8 +18,8 @@ from configs.features import (
     TextFeature,
     check_features,
 )
-from configs.names import ImportPath
-from configs.spec import Spec, UserPath
+from configs.source import SourceSpec
+from configs.spec import Spec
 
 __all__ = [
     "FEATURE_KINDS",
@@ -59,15 +57,9 @@ class SplitSpec(Spec):
         return self
 
 
-class DataSpec(Spec):
+class DataSpec(SourceSpec):
     """The rows of a job and what becomes of their columns."""
 
-    csv: UserPath | None = None
-    """A CSV file with a header; a relative path is looked for in the working folder, then beside the YAML file."""
-    function: ImportPath | None = None
-    """`package.module:function` that returns the columns: a dict of arrays (rows first) or a pandas frame."""
-    params: dict[str, Any] = {}
-    """Keyword parameters of `function`."""
     id: str | None = None
     """A column that names a row; not a feature, copied into the output of `ringmaster predict`."""
     features: Features = Field(min_length=1)
@@ -76,11 +68,7 @@ class DataSpec(Spec):
     split: SplitSpec = SplitSpec()
 
     @model_validator(mode="after")
-    def _one_source(self) -> "DataSpec":
-        if (self.csv is None) == (self.function is None):
-            raise ValueError("give exactly one of csv and function")
-        if self.params and self.function is None:
-            raise ValueError("params goes with function; a csv takes none")
+    def _one_part_each(self) -> "DataSpec":
         for column, role in ((self.target.column, "target"), (self.id, "id")):
             if column in self.features:
                 raise ValueError(

@@ -10,9 +10,9 @@ from configs.job import JobSpec
 from deploy.models import ModelVersion
 from orchestrator import samples
 from orchestrator.console import TrainingView, err
-from orchestrator.datasets import split_rows
 from orchestrator.pipeline import RunResult, open_job, train_job
 from orchestrator.serving import endpoint, require_free_port, start_proxy
+from orchestrator.splits import split_rows
 from trainers.job import TEST
 
 

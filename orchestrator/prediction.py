@@ -8,7 +8,7 @@ import pandas as pd
 from configs.errors import DataError
 from deploy.models import download, find_version
 from deploy.predictor import Predictor
-from orchestrator.datasets import read_csv, require_columns
+from orchestrator.sources.columns import read_csv, require_columns
 from orchestrator.tracking import connect_existing
 
 

@@ -17,7 +17,9 @@ from configs.data import SplitSpec
 from configs.errors import DataError, SpecError
 from configs.job import JobSpec
 from configs.preprocessing import Preprocessing
-from orchestrator.datasets import call_source, find_file, load_columns, prepare, read_csv, split_rows
+from orchestrator.datasets import prepare
+from orchestrator.sources.columns import call_source, find_file, load_columns, read_csv
+from orchestrator.splits import split_rows
 
 Make = Callable[..., JobSpec]
 HEADER = "size,colour,label\n"
