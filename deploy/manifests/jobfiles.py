@@ -108,7 +108,7 @@ def _require_reachable_data(data: Mapping[str, Any], kubernetes: KubernetesSpec)
     """Files of this machine do not travel: data are read from a volume or a URI."""
     if kubernetes.code.by != "configmap":
         return  # the image, or the working folder that Ray fetches, may hold them
-    for path in [*_paths(data), *_paths(data.get("test") or {})]:
+    for path in [*data_paths(data), *data_paths(data.get("test") or {})]:
         if "://" not in path and not any(within(path, volume.path) for volume in kubernetes.volumes):
             raise SpecError(
                 f"data file {path} is on this machine, and data do not travel with a job: give a URI such as "
@@ -116,7 +116,8 @@ def _require_reachable_data(data: Mapping[str, Any], kubernetes: KubernetesSpec)
             )
 
 
-def _paths(section: Any) -> list[str]:
+def data_paths(section: Any) -> list[str]:
+    """The files that a data section, or its `test` part, names."""
     found: list[str] = []
     for key in SOURCES:
         value = section.get(key) if isinstance(section, Mapping) else None
