@@ -84,9 +84,7 @@ def held_out_error(measured: Measured) -> float:
     for left_out in {ranks for ranks, _, _ in measured}:
         link = fit_link([point for point in measured if point[0] != left_out])
         errors += [
-            abs(allreduce_s(ranks, size, link) / seconds - 1)
-            for ranks, size, seconds in measured
-            if ranks == left_out
+            abs(allreduce_s(ranks, size, link) / seconds - 1) for ranks, size, seconds in measured if ranks == left_out
         ]
     return statistics.median(errors)
 
@@ -105,13 +103,17 @@ def draw(path: Path, measured: Mapping[int, Measured], links: Mapping[int, Link]
             sizes = [size for size, _ in points]
             model = [allreduce_s(ranks, size * 1e6, links[mbit]) * 1e3 for size in sizes]
             colour = f"C{number}"
-            left.plot(sizes, [spent for _, spent in points], marker, color=colour, label=f"{ranks} ranks, {mbit} Mbit/s")
+            left.plot(
+                sizes, [spent for _, spent in points], marker, color=colour, label=f"{ranks} ranks, {mbit} Mbit/s"
+            )
             left.plot(sizes, model, "-" if marker == "o" else "--", color=colour, linewidth=1)
     left.set(xscale="log", yscale="log", xlabel="size (MB)", ylabel="allreduce (ms)", title="Measured, and the fit")
     left.legend(fontsize=7)
     for mbit, link in links.items():
         curve = [efficiency(ranks, work, link) for ranks in RANKS]
-        right.plot(RANKS, curve, label=f"{work.compute_s * 1e3:g} ms step, {work.gradient_bytes / 1e6:g} MB, {mbit} Mbit/s")
+        right.plot(
+            RANKS, curve, label=f"{work.compute_s * 1e3:g} ms step, {work.gradient_bytes / 1e6:g} MB, {mbit} Mbit/s"
+        )
     for number, (name, (load, published)) in enumerate(PUBLISHED.items(), len(links)):
         counts = [count for count in RANKS if count >= 2 * GPUS_PER_HOST]
         curve = [efficiency(count // GPUS_PER_HOST, load, RDMA_25G) for count in counts]

@@ -1,8 +1,11 @@
 """`DataSpec`: where the rows come from, which columns are features, what the target is, how rows are split."""
 
-from pydantic import Field, model_validator
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
 
 from configs.features import (
+    EVERY_OTHER,
     FEATURE_KINDS,
     TABLE,
     AugmentSpec,
@@ -36,16 +39,27 @@ __all__ = [
     "TargetSpec",
     "TensorFeature",
     "TextFeature",
+    "WindowSpec",
 ]
 
 
 class SplitSpec(Spec):
-    """Fractions of the rows kept out of training, drawn at random from the seed."""
+    """Which rows are kept out of training. A row keeps its part when rows are appended to the source."""
 
+    by: Literal["random", "stratified", "group", "time"] = "random"
+    """random: any row; stratified: of every class alike; group: rows with the same value of `column` stay together;
+    time: the latest rows of `column` (of the file where none is given) test, those before them choose the best epoch.
+    """
+    column: str | None = None
+    """With group: the column that names the group; with time: the one that holds dates or numbers."""
     valid: float = Field(default=0.2, ge=0.0, lt=1.0)
-    """Rows that choose the best epoch."""
+    """Fraction of the rows that choose the best epoch."""
     test: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Rows that only the finished model sees."""
+    """Fraction of the rows that only the finished model sees."""
+    valid_from: str | None = None
+    """With time and a column: the first date of the validation part, such as 2024-01-01, instead of a fraction."""
+    test_from: str | None = None
+    """With time and a column: the first date of the test part."""
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -55,6 +69,31 @@ class SplitSpec(Spec):
                 f"valid={self.valid} and test={self.test} leave no rows to train on; make their sum less than 1"
             )
         return self
+
+    @model_validator(mode="after")
+    def _has_its_column(self) -> "SplitSpec":
+        if self.by == "group" and self.column is None:
+            raise ValueError("by=group needs the column that names the group; add column")
+        if self.column is not None and self.by not in {"group", "time"}:
+            raise ValueError(f"column={self.column!r} goes with by=group or by=time, not with by={self.by}")
+        if (self.valid_from or self.test_from) and (self.by != "time" or self.column is None):
+            raise ValueError("valid_from and test_from go with by=time and a column of dates")
+        return self
+
+
+class WindowSpec(Spec):
+    """Rows of a series become examples: the features of `width` rows in a row predict the target of a later one."""
+
+    width: Annotated[int, Field(ge=1)]
+    """Rows that the model sees."""
+    horizon: PositiveInt = 1
+    """The target stands so many rows after the last one seen."""
+    stride: PositiveInt = 1
+    """Rows from the start of one window to the start of the next."""
+    order: str | None = None
+    """The column to sort by; by default the rows are taken as they come."""
+    group: str | None = None
+    """The column that tells several series apart; no window crosses from one to the next."""
 
 
 class DataSpec(SourceSpec):
@@ -66,11 +105,15 @@ class DataSpec(SourceSpec):
     """Column name to preprocessing; columns not named here are not used."""
     target: TargetSpec
     split: SplitSpec = SplitSpec()
+    window: WindowSpec | None = None
+    """For a series; then the target's own past may be a feature too."""
+    drop_duplicates: bool = False
+    """Keep only the first of rows that are equal in all columns of the job (but the id)."""
 
     @model_validator(mode="after")
     def _one_part_each(self) -> "DataSpec":
         for column, role in ((self.target.column, "target"), (self.id, "id")):
-            if column in self.features:
+            if column in self.features and not (role == "target" and self.window):
                 raise ValueError(
                     f"column {column!r} is the {role} and cannot be a feature too; remove it from features"
                 )
@@ -82,3 +125,19 @@ class DataSpec(SourceSpec):
     def _one_table(self) -> "DataSpec":
         check_features(self.features)
         return self
+
+    @model_validator(mode="after")
+    def _no_look_ahead(self) -> "DataSpec":
+        if self.window is not None and self.split.by not in {"time", "group"}:
+            raise ValueError(
+                f"split.by={self.split.by} would put windows that overlap into different parts; use by: time, or group"
+            )
+        return self
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that are read, each once; without `*`, which stands for those that are found."""
+        window = self.window or WindowSpec(width=1)
+        others = [self.target.column, self.id, self.split.column, window.order, window.group]
+        names = [*(name for name in self.features if name != EVERY_OTHER), *(name for name in others if name)]
+        return list(dict.fromkeys(names))

@@ -1,6 +1,6 @@
 """`SourceSpec`: where the rows of a job come from, and how they are read."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -17,6 +17,8 @@ class SourceSpec(Spec):
     """`package.module:function` that returns the columns: a dict of arrays (rows first) or a pandas frame."""
     params: dict[str, Any] = {}
     """Keyword parameters of `function`."""
+    bad_rows: Literal["raise", "skip"] = "raise"
+    """What a row that cannot be read, or holds no usable value, does: end the job, or be left out and counted."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "SourceSpec":

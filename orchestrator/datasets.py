@@ -3,15 +3,20 @@
 Knows nothing about Ray or Keras.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from configs.data import DataSpec
+from configs.errors import DataError
 from configs.job import JobSpec
-from configs.preprocessing import Columns, Preprocessing, plain_columns
+from configs.preprocessing import BadValue, Columns, Preprocessing, infer, plain_columns, window_starts
+from orchestrator.cleaning import Clean, Dropped, clean
 from orchestrator.sources import load_columns
-from orchestrator.splits import split_rows
+from orchestrator.splits import split_columns
 from orchestrator.targets import check_metrics, check_target
 from trainers.job import TRAIN, VALID, Split
 
@@ -23,12 +28,14 @@ class Prepared:
     """Everything that the data of a job gives.
 
     golden_rows: a few raw rows as the endpoint would get them; golden: the same rows preprocessed.
+    dropped: rows that were left out.
     """
 
     preprocessing: Preprocessing
     splits: dict[str, Split]
     golden_rows: list[dict[str, Any]]
     golden: Split
+    dropped: tuple[Dropped, ...] = ()
 
     @property
     def classes(self) -> int | None:
@@ -37,20 +44,72 @@ class Prepared:
 
 
 def prepare(spec: JobSpec) -> Prepared:
-    """Load, split, fit on the training part, transform. Raises DataError or SpecError."""
-    columns = plain_columns(load_columns(spec), spec.data.features)
-    target = spec.data.target.column
-    parts = split_rows(len(columns[target]), spec.data.split)
-    preprocessing = Preprocessing.fit({name: array[parts[TRAIN]] for name, array in columns.items()}, spec.data)
-    # All rows at once: an error names the row of the source, not of a shuffled part.
-    rows = Split(preprocessing.transform(columns), preprocessing.target.encode(columns[target]))
+    """Load, leave out, split, fit on the training part, transform. Raises DataError or SpecError."""
+    loaded = load_columns(spec)
+    data = infer(loaded, spec.data)
+    rows = clean(loaded, data)
+    with naming_source_rows(rows.source_rows):
+        plain = plain_columns(rows.columns, data.features)
+    examples = make_examples(replace(rows, columns=plain), data)
+    columns, labels, target = examples.columns, examples.labels, data.target.column
+    parts = split_columns(columns, labels, data.split)
+    with naming_source_rows(examples.source_rows):
+        training = {name: array[parts[TRAIN]] for name, array in columns.items()}
+        preprocessing = Preprocessing.fit(training, data, labels[parts[TRAIN]])
+        # All rows at once: an error names the row of the source, not of a shuffled part.
+        done = Split(preprocessing.transform(columns), preprocessing.target.encode(labels))
     check_target(spec.train.loss, preprocessing.target, target)
     check_metrics(spec.train, preprocessing.target, target)
-    splits = {name: rows.take(index) for name, index in parts.items()}
     shown = VALID if VALID in parts else TRAIN
     golden = parts[shown][:GOLDEN_ROWS]
-    golden_rows = json_rows({name: columns[name][golden] for name in spec.data.features})
-    return Prepared(preprocessing, splits, golden_rows, rows.take(golden))
+    return Prepared(
+        preprocessing=preprocessing,
+        splits={name: done.take(index) for name, index in parts.items()},
+        golden_rows=json_rows({name: columns[name][golden] for name in data.features}),
+        golden=done.take(golden),
+        dropped=rows.dropped + examples.dropped,
+    )
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the model sees, (rows[, width]) by column, what it is to say, and the row of the source that says it."""
+
+    columns: dict[str, np.ndarray]
+    labels: np.ndarray
+    source_rows: np.ndarray
+    dropped: tuple[Dropped, ...] = ()
+
+
+def make_examples(rows: Clean, data: DataSpec) -> Examples:
+    """Rows as they are, or the windows of a series with the target that each one is to predict."""
+    window = data.window
+    if window is None:
+        return Examples(rows.columns, rows.columns[data.target.column], rows.source_rows)
+    starts = window_starts(rows.columns, window, ahead=window.horizon)
+    targets = starts[:, -1]
+    aimed = rows.columns[data.target.column][targets]
+    missing = np.array([value is None or value != value for value in aimed.tolist()])
+    dropped: tuple[Dropped, ...] = ()
+    if missing.any():
+        numbers = tuple(int(number) + 1 for number in rows.source_rows[targets[missing]][:5])
+        dropped = (Dropped("window whose target is missing", int(missing.sum()), numbers),)
+    if missing.all():
+        raise DataError(f"target {data.target.column!r} has no value in any window; mend the data")
+    starts, targets = starts[~missing], targets[~missing]
+    others = [name for name in data.columns if name not in {*data.features, data.target.column}]
+    columns = {name: rows.columns[name][targets] for name in others}
+    columns |= {name: rows.columns[name][starts[:, : window.width]] for name in data.features}
+    return Examples(columns, aimed[~missing], rows.source_rows[targets], dropped)
+
+
+@contextmanager
+def naming_source_rows(source_rows: np.ndarray) -> Iterator[None]:
+    """Let an error name the row of the source, not that of the rows that were left."""
+    try:
+        yield
+    except BadValue as error:
+        raise error.at(int(source_rows[error.row - 1]) - error.row + 2) from None
 
 
 def json_rows(columns: Columns) -> list[dict[str, Any]]:
@@ -60,6 +119,8 @@ def json_rows(columns: Columns) -> list[dict[str, Any]]:
 
 
 def _json_values(array: np.ndarray) -> list[Any]:
-    if array.ndim == 1 and np.issubdtype(array.dtype, np.floating):
-        return [None if np.isnan(value) else value for value in array.tolist()]
+    if np.issubdtype(array.dtype, np.floating):
+        values = array.astype(object)
+        values[np.isnan(array)] = None
+        return list(values.tolist())
     return list(array.tolist())

@@ -32,11 +32,13 @@ def predict_csv(reference: str, source: Path, output: Path, *, folder: Path, uri
     model = find_version(reference, connect_existing(uri, folder))
     predictor = Predictor.load(download(model))
     fitted = predictor.preprocessing
-    texts = [name for name, feature in fitted.features.items() if feature.kind == "category"]
+    texts = [name for name, feature in fitted.features.items() if feature.kind != "number"]
+    used = fitted.columns
     columns = read_csv(source, [*texts, *([fitted.id] if fitted.id else [])])
-    require_columns(columns, [*fitted.features, *([fitted.id] if fitted.id else [])], str(source))
-    labels = predictor.predict({name: columns[name] for name in fitted.features}).labels
-    ids = {fitted.id: columns[fitted.id]} if fitted.id else {}
+    require_columns(columns, used, str(source))
+    examples, last = fitted.examples_of({name: columns[name] for name in used})
+    labels = predictor.predict(examples).labels
+    ids = {fitted.id: columns[fitted.id][last]} if fitted.id else {}
     try:
         pd.DataFrame({**ids, fitted.target.column: labels}).to_csv(output, index=False)
     except OSError as error:

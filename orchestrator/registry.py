@@ -14,7 +14,8 @@ import mlflow
 import numpy as np
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import Array
 
 from configs.errors import TrackingError
 from configs.job import JobSpec
@@ -92,16 +93,23 @@ def signature(preprocessing: Preprocessing) -> ModelSignature:
     target = preprocessing.target
     textual = target.classes is not None and isinstance(target.classes[0], str)
     label = "string" if textual else "double" if target.classes is None else "long"
-    if any(feature.kind == "tensor" for feature in features.values()):
+    if any(feature.kind in {"tensor", "image"} for feature in features.values()):
         # MLflow does not mix tensors and columns in one schema.
         inputs: list[ColSpec | TensorSpec] = [
             TensorSpec(np.dtype("float32"), (-1, *getattr(feature, "shape", ())), name)
+            if feature.kind in {"number", "tensor", "image"}
+            else TensorSpec(np.dtype("str"), (-1,), name)
             for name, feature in features.items()
         ]
     else:
-        types = {"number": "double", "category": "string"}
-        inputs = [ColSpec(types[feature.kind], name, required=False) for name, feature in features.items()]
+        inputs = [ColSpec(_column_type(feature), name, required=False) for name, feature in features.items()]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(label, target.column)]))
+
+
+def _column_type(feature: Any) -> DataType | Array:
+    """A number, or a text for everything else; a list of them where a row is a window of a series."""
+    one = DataType.double if feature.kind == "number" else DataType.string
+    return one if getattr(feature, "width", None) is None else Array(one)
 
 
 def _remove_versions(client: MlflowClient, name: str, run_id: str) -> None:

@@ -8,6 +8,7 @@ from configs.features import TABLE
 from configs.preprocessing.categories import FIRST_SEEN, MISSING, UNSEEN, FittedCategory
 from configs.preprocessing.dates import FittedDate, as_dates
 from configs.preprocessing.document import Fitter, Preprocessing, table_columns
+from configs.preprocessing.inference import infer
 from configs.preprocessing.numbers import FittedNumber
 from configs.preprocessing.rows import describe, plain_columns
 from configs.preprocessing.scaling import Scaling
@@ -15,6 +16,7 @@ from configs.preprocessing.targets import FittedTarget, Label
 from configs.preprocessing.tensors import FittedTensor
 from configs.preprocessing.texts import FittedText
 from configs.preprocessing.values import MISSING_TEXTS, BadValue, Columns, as_numbers, as_texts, text_array
+from configs.preprocessing.windows import window_starts
 
 __all__ = [
     "FIRST_SEEN",
@@ -38,7 +40,9 @@ __all__ = [
     "as_numbers",
     "as_texts",
     "describe",
+    "infer",
     "plain_columns",
     "table_columns",
     "text_array",
+    "window_starts",
 ]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from configs.data import DataSpec
+from configs.data import DataSpec, WindowSpec
 from configs.errors import DataError
 from configs.features import TABLE
 from configs.preprocessing.categories import CategoryFitter, FittedCategory
@@ -16,6 +16,7 @@ from configs.preprocessing.targets import FittedTarget, TargetFitter
 from configs.preprocessing.tensors import FittedTensor, TensorFitter
 from configs.preprocessing.texts import FittedText, TextFitter
 from configs.preprocessing.values import Columns
+from configs.preprocessing.windows import window_starts
 from configs.spec import Spec
 
 Fitted = Annotated[
@@ -30,12 +31,14 @@ class Preprocessing(Spec):
     features: dict[str, Fitted]
     target: FittedTarget
     id: str | None = None
+    window: WindowSpec | None = None
+    """How raw rows of a series become the rows that `transform` takes."""
 
     @classmethod
-    def fit(cls, columns: Columns, spec: DataSpec) -> "Preprocessing":
-        """Fit on the training rows only."""
+    def fit(cls, columns: Columns, spec: DataSpec, labels: np.ndarray | None = None) -> "Preprocessing":
+        """Fit on the training rows only. labels: of the target, where they are not its column (a series' windows)."""
         fitter = Fitter(spec)
-        fitter.update(columns)
+        fitter.update(columns, labels)
         return fitter.finish()
 
     def transform(self, columns: Columns) -> dict[str, np.ndarray]:
@@ -57,6 +60,22 @@ class Preprocessing(Spec):
         if scalars:
             inputs[TABLE] = _side_by_side(scalars, columns)
         return inputs
+
+    @property
+    def columns(self) -> list[str]:
+        """All raw columns that a file to predict needs, each once."""
+        window = [self.window.order, self.window.group] if self.window else []
+        return list(dict.fromkeys([*self.features, *(name for name in [self.id, *window] if name)]))
+
+    def examples_of(self, columns: Columns) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Raw rows of a file -> (what `transform` takes, the number of each one's last row).
+
+        Those of a series become windows, each up to the row after which the prediction comes. Raises DataError.
+        """
+        if self.window is None:
+            return {name: columns[name] for name in self.features}, np.arange(len(next(iter(columns.values()))))
+        rows = window_starts(columns, self.window, ahead=0)
+        return {name: columns[name][rows] for name in self.features}, rows[:, -1]
 
     def table_names(self) -> list[str]:
         """The feature of each column of the table, in order."""
@@ -122,15 +141,18 @@ class Fitter:
         unknown = next((name for name, feature in spec.features.items() if feature.kind == "auto"), None)
         if unknown is not None:
             raise DataError(f"feature {unknown!r} is of kind auto; its kind must be inferred before it is fitted")
-        self._id, self._target_column = spec.id, spec.target.column
+        self._id, self._window, self._target_column = spec.id, spec.window, spec.target.column
         self._features = {name: FITTERS[feature.kind](name, feature) for name, feature in spec.features.items()}
         self._target = TargetFitter(spec.target)
 
-    def update(self, columns: Columns) -> None:
-        """Learn from the next rows. Raises DataError naming the column, and the row of this block that is wrong."""
+    def update(self, columns: Columns, labels: np.ndarray | None = None) -> None:
+        """Learn from the next rows; labels as for `Preprocessing.fit`.
+
+        Raises DataError naming the column, and the row of this block that is wrong.
+        """
         for name, fitter in self._features.items():
             fitter.update(columns[name])
-        self._target.update(columns[self._target_column])
+        self._target.update(columns[self._target_column] if labels is None else labels)
 
     def merge(self, other: "Fitter") -> None:
         """Add what another fitter of the same spec has learned."""
@@ -141,4 +163,4 @@ class Fitter:
     def finish(self) -> Preprocessing:
         """Raises DataError where a column has no value to learn from. Do not update the fitter afterwards."""
         features = {name: fitter.finish() for name, fitter in self._features.items()}
-        return Preprocessing(features=features, target=self._target.finish(), id=self._id)
+        return Preprocessing(features=features, target=self._target.finish(), id=self._id, window=self._window)

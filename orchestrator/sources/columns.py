@@ -13,6 +13,7 @@ import pyarrow.csv
 
 from configs.data import DataSpec
 from configs.errors import DataError, SpecError
+from configs.features import EVERY_OTHER
 from configs.job import JobSpec
 from configs.preprocessing import MISSING_TEXTS, Columns
 
@@ -25,8 +26,8 @@ def load_columns(spec: JobSpec) -> dict[str, np.ndarray]:
         columns, source = read_csv(path, text_columns(data)), str(path)
     else:
         columns, source = call_source(data, spec.home), f"data.function {data.function}"
-    wanted = [*data.features, data.target.column, *([data.id] if data.id else [])]
-    require_columns(columns, wanted, source)
+    wanted = [*columns] if EVERY_OTHER in data.features else data.columns
+    require_columns(columns, data.columns, source)
     if len(columns[data.target.column]) == 0:
         raise DataError(f"{source} has no rows; a job needs at least a few to train on")
     return {name: columns[name] for name in wanted}

@@ -1,0 +1,91 @@
+"""`features: auto`: what kind a column is, by its values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from configs.data import DataSpec
+from configs.errors import DataError
+from configs.features import (
+    EVERY_OTHER,
+    CategoryFeature,
+    DateFeature,
+    ImageFeature,
+    NumberFeature,
+    TensorFeature,
+    TextFeature,
+)
+from configs.preprocessing.dates import as_dates
+from configs.preprocessing.values import Columns, as_numbers, text_codes
+
+SAMPLE_ROWS = 10_000
+"""Values are looked at from the start of the column."""
+MAX_CATEGORIES = 100
+"""A text column with more distinct values is a text, or left out."""
+WORDS = 3
+"""A column of texts has at least so many words a row on average."""
+
+
+def infer(columns: Columns, data: DataSpec) -> DataSpec:
+    """Replace every feature of kind auto, and `*` by the columns that have no other part.
+
+    A column that says nothing (one value only) or a different text in every row, as a name does, is left out where
+    `*` found it. Raises DataError when no feature is left, or a column named as auto fits no kind.
+    """
+    features: dict[str, Any] = {}
+    others = [name for name in columns if name not in {*data.features, *_taken(data)}]
+    for name, feature in data.features.items():
+        if name == EVERY_OTHER:
+            found = {other: kind_of(other, columns[other]) for other in others}
+            features |= {other: kind for other, kind in found.items() if kind is not None}
+        elif feature.kind == "auto":
+            kind = kind_of(name, columns[name])
+            if kind is None:
+                raise DataError(f"feature {name!r}: its values fit no kind; give the kind, or remove the feature")
+            features[name] = kind
+        else:
+            features[name] = feature
+    if not features:
+        raise DataError("features: auto found no column that could be a feature; name the features")
+    return data.model_copy(update={"features": features})
+
+
+def _taken(data: DataSpec) -> set[str]:
+    return {*data.model_copy(update={"features": {}}).columns}
+
+
+def kind_of(column: str, values: np.ndarray) -> Any:
+    """The feature a column would be, or None where it says nothing."""
+    if values.dtype != object and values.ndim in (3, 4):
+        return ImageFeature() if values.dtype == np.uint8 else TensorFeature()
+    if values.dtype != object and values.ndim == 2:
+        return TensorFeature()
+    sample = values[:SAMPLE_ROWS]
+    if sample.dtype.kind == "M":
+        return DateFeature()
+    places, texts = text_codes(column, sample)
+    distinct = len({texts[place] for place in np.unique(places)} - {None})
+    if distinct < 2:
+        return None
+    if _reads(as_numbers, column, sample):
+        return NumberFeature()
+    if _reads(as_dates, column, sample):
+        return DateFeature()
+    words = np.mean([len(text.split()) for text in texts if text is not None])
+    if distinct <= MAX_CATEGORIES and (words < WORDS or distinct <= len(sample) / 10):
+        return CategoryFeature()
+    return TextFeature() if words >= WORDS else None
+
+
+def _reads(read: Any, column: str, values: np.ndarray) -> bool:
+    try:
+        read(column, values)
+    except DataError:
+        return False
+    return True
+
+
+def shown(features: Mapping[str, Any]) -> str:
+    """What was found, in one line."""
+    return ", ".join(f"{name}: {feature.kind}" for name, feature in features.items())

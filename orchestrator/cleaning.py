@@ -1,0 +1,108 @@
+"""Rows that cannot be learned from: found, counted, and left out where the job allows it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from configs.data import DataSpec
+from configs.errors import DataError
+from configs.preprocessing import MISSING_TEXTS, Columns, as_texts
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Rows that were left out: why, how many, and the first few row numbers (from 1) of the source."""
+
+    reason: str
+    rows: int
+    examples: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Clean:
+    """The rows that are left, and their numbers in the source (from 0)."""
+
+    columns: dict[str, np.ndarray]
+    source_rows: np.ndarray
+    dropped: tuple[Dropped, ...]
+
+
+def clean(columns: Columns, data: DataSpec) -> Clean:
+    """Leave out what `data.bad_rows: skip` and `data.drop_duplicates` allow to leave out.
+
+    Without them every row stays, and preprocessing names the first bad one. Raises DataError when nothing is left.
+    """
+    rows = len(columns[data.target.column])
+    kept = np.ones(rows, bool)
+    dropped: list[Dropped] = []
+
+    def drop(bad: np.ndarray, reason: str) -> None:
+        bad = bad & kept
+        if bad.any():
+            numbers = np.flatnonzero(bad)
+            dropped.append(Dropped(reason, len(numbers), tuple(int(number) + 1 for number in numbers[:5])))
+            kept[bad] = False
+
+    if data.bad_rows == "skip":
+        for reason, bad in _bad(columns, data):
+            drop(bad, reason)
+    if data.drop_duplicates:
+        drop(_repeated(columns, data, kept), "equal to an earlier row")
+    if not kept.any():
+        reasons = "; ".join(f"{entry.rows}: {entry.reason}" for entry in dropped)
+        raise DataError(f"all {rows} rows were left out ({reasons}); mend the data or loosen data.bad_rows")
+    left = dict(columns) if kept.all() else {name: column[kept] for name, column in columns.items()}
+    return Clean(left, np.flatnonzero(kept), tuple(dropped))
+
+
+def _bad(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
+    found: list[tuple[str, np.ndarray]] = []
+    for name, feature in data.features.items():
+        if feature.kind == "number":
+            found.append((f"{name!r} is no number, or infinite", _no_number(columns[name], missing_is_bad=False)))
+        elif feature.kind in {"tensor", "image"} and columns[name].dtype.kind == "f":
+            infinite = ~np.isfinite(columns[name].reshape(len(columns[name]), -1)).all(axis=1)
+            found.append((f"{name!r} is not finite", np.asarray(infinite)))
+    target = data.target.column
+    if data.target.kind == "number":
+        # In a series a missing value may still be the past of others; its own window is left out later.
+        bad = _no_number(columns[target], missing_is_bad=data.window is None)
+        found.append((f"the target {target!r} is no finite number", bad))
+    else:
+        missing = np.array([text is None for text in as_texts(target, columns[target])])
+        found.append((f"the target {target!r} is missing", missing))
+    return found
+
+
+def _no_number(values: np.ndarray, *, missing_is_bad: bool) -> np.ndarray:
+    """(rows,) whether a value is neither a finite number nor (where that is allowed) missing."""
+    if values.dtype.kind in "iub":
+        return np.zeros(len(values), bool)
+    numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(np.float64)
+    bad = ~np.isfinite(numbers)
+    if missing_is_bad:
+        return np.asarray(bad)
+    missing = pd.isna(values) | np.isin(values.astype(str), sorted(MISSING_TEXTS))
+    return np.asarray(bad & ~missing)
+
+
+def _repeated(columns: Columns, data: DataSpec, kept: np.ndarray) -> np.ndarray:
+    """(rows,) whether an equal row that is kept stands before."""
+    used = [name for name in data.columns if name != data.id]
+    keys = {}
+    for name in used:
+        values = columns[name]
+        keys[name] = [value.tobytes() for value in values] if values.ndim > 1 else values
+    repeated = np.zeros(len(kept), bool)
+    repeated[kept] = pd.DataFrame(keys)[kept].duplicated().to_numpy()
+    return repeated
+
+
+def told(dropped: tuple[Dropped, ...]) -> list[str]:
+    """One line per reason, for the log."""
+    return [
+        f"left out {entry.rows} row(s): {entry.reason} (row {', '.join(map(str, entry.examples))}"
+        f"{', ...' if entry.rows > len(entry.examples) else ''})"
+        for entry in dropped
+    ]
