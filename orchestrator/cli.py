@@ -21,7 +21,7 @@ from configs.errors import RingmasterError, SpecError
 from configs.job import JobSpec
 from configs.load import load_spec
 from configs.serve import ServeSpec
-from orchestrator import console
+from orchestrator import console, kubernetes_cli
 from orchestrator.command import (
     DEFAULT_FOLDER,
     DEFAULT_PORT,
@@ -158,12 +158,21 @@ def deploy(
     replicas: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
     folder: Folder = DEFAULT_FOLDER,
     tracking_uri: TrackingUri = None,
+    to: kubernetes_cli.ServeWhere = "local",
+    job: kubernetes_cli.ServiceJob = None,
+    namespace: kubernetes_cli.Namespace = None,
+    context: kubernetes_cli.Context = None,
     as_json: Json = False,
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Serve a registered model over HTTP until Ctrl-C."""
+    """Serve a registered model over HTTP until Ctrl-C, or on Kubernetes."""
     console.keep_log(folder)
+    if to == "kuberay":
+        kubernetes_cli.refuse(host=host != LOCALHOST, port=port != DEFAULT_PORT, replicas=replicas != 1)
+        service = kubernetes_cli.Service(job, namespace, context, folder, tracking_uri)
+        kubernetes_cli.deploy_to_kuberay(model, service, as_json=as_json)
+        return
     from orchestrator.serving import serve_until_interrupted
 
     spec = ServeSpec(host=host, port=port, replicas=replicas)

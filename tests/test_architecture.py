@@ -18,7 +18,7 @@ HOMES = {
     "horovod": ("trainers/hvd/",),
     "mlflow": ("orchestrator/tracking.py", "orchestrator/registry.py", "deploy/models.py"),
     "kubernetes": ("orchestrator/submit/kuberay.py",),
-    "typer": ("orchestrator/cli.py", "orchestrator/command.py", "orchestrator/commands/"),
+    "typer": ("orchestrator/cli.py", "orchestrator/command.py", "orchestrator/kubernetes_cli.py"),
     "fastapi": ("deploy/app.py",),
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "manager", "base"}
