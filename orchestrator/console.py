@@ -96,11 +96,20 @@ class TrainingView:
 
     def __call__(self, event: dict[str, Any]) -> None:
         {
+            "run": self._run,
+            "note": self._note,
             "worker": self._worker,
             "step": self._step,
             "epoch": self._epoch,
             "failure": self._failure,
         }[event["kind"]](event)
+
+    def _run(self, event: dict[str, Any]) -> None:
+        if event["page"]:  # a target finds it in what the job prints
+            err.print(f"  MLflow run: {event['page']}", style="dim", markup=False)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        err.print(f"  {event['text']}", style="yellow", markup=False)
 
     def _worker(self, event: dict[str, Any]) -> None:
         err.print(f"  rank {event['rank']} runs on {event['host']} (process {event['pid']})", style="dim")

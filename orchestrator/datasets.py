@@ -14,7 +14,8 @@ from configs.data import DataSpec
 from configs.errors import DataError
 from configs.job import JobSpec
 from configs.preprocessing import BadValue, Columns, Preprocessing, infer, plain_columns, window_starts
-from orchestrator.cleaning import Clean, Dropped, clean
+from orchestrator.cleaning import Clean, Dropped, clean, told
+from orchestrator.report import Facts
 from orchestrator.sources import load_columns
 from orchestrator.splits import split_columns
 from orchestrator.targets import check_metrics, check_target
@@ -28,14 +29,14 @@ class Prepared:
     """Everything that the data of a job gives.
 
     golden_rows: a few raw rows as the endpoint would get them; golden: the same rows preprocessed.
-    dropped: rows that were left out.
+    facts: what the data report is made from.
     """
 
     preprocessing: Preprocessing
     splits: dict[str, Split]
     golden_rows: list[dict[str, Any]]
     golden: Split
-    dropped: tuple[Dropped, ...] = ()
+    facts: Facts
 
     @property
     def classes(self) -> int | None:
@@ -67,7 +68,14 @@ def prepare(spec: JobSpec) -> Prepared:
         splits={name: done.take(index) for name, index in parts.items()},
         golden_rows=json_rows({name: columns[name][golden] for name in data.features}),
         golden=done.take(golden),
-        dropped=rows.dropped + examples.dropped,
+        facts=Facts(
+            columns={name: columns[name] for name in data.features},
+            labels=labels,
+            parts=parts,
+            preprocessing=preprocessing,
+            source=source_name(spec.data),
+            left_out=tuple(told(rows.dropped + examples.dropped)),
+        ),
     )
 
 
@@ -79,6 +87,11 @@ class Examples:
     labels: np.ndarray
     source_rows: np.ndarray
     dropped: tuple[Dropped, ...] = ()
+
+
+def source_name(data: DataSpec) -> str:
+    """The rows' source as the YAML file names it."""
+    return str(data.csv or data.function)
 
 
 def make_examples(rows: Clean, data: DataSpec) -> Examples:

@@ -1,5 +1,7 @@
 """One job from its spec to a registered model: the steps in order, each in a module of its own."""
 
+import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,13 +11,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from configs.job import JobSpec
+from configs.preprocessing import describe
 from orchestrator.datasets import Prepared, prepare
 from orchestrator.engine import Event, train
 from orchestrator.modules import check_model_function
 from orchestrator.registry import Registered, register
+from orchestrator.report import digest, page, warnings
 from orchestrator.session import ray_session, require_resources
 from orchestrator.tracking import Client, Tracker, connect, make_folder, tracking_uri
 from orchestrator.tuning import RECORDS, keep_autotuned
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class OpenJob:
 def run(spec: JobSpec, *, on_event: Callable[[Event], None] = lambda event: None, verbose: bool = False) -> RunResult:
     """Train a job and register its best model.
 
-    on_event: called in this thread with every event (kinds: worker, step, epoch, failure).
+    on_event: called in this thread with every event (kinds: run, note, worker, step, epoch, failure).
     Raises a RingmasterError; whatever can be known before the workers start is raised before.
     """
     with open_job(spec, verbose=verbose) as job:
@@ -83,6 +89,7 @@ def train_job(job: OpenJob, on_event: Callable[[Event], None]) -> RunResult:
     """Train, record, register."""
     spec = job.spec
     tracker = Tracker(job.client, spec)
+    on_event({"kind": "run", "page": tracker.page})
 
     def record(event: Event) -> None:
         if event["kind"] == "epoch":
@@ -91,8 +98,14 @@ def train_job(job: OpenJob, on_event: Callable[[Event], None]) -> RunResult:
             tracker.note("ringmaster.last_failure", f"ranks {event['ranks']}")
         on_event(event)
 
+    for line in job.data.facts.left_out:
+        on_event({"kind": "note", "text": line})
     try:
-        trained = train(spec, job.data, name=job.name, on_event=record)
+        with ThreadPoolExecutor(1, thread_name_prefix="report") as pool:
+            reporting = pool.submit(report, tracker, spec, job.data)
+            trained = train(spec, job.data, name=job.name, on_event=record)
+            for warning in reporting.result():
+                on_event({"kind": "note", "text": f"data: {warning}"})
         outcome = trained.outcome
         tracker.log_final(
             dict(outcome.metrics),
@@ -110,6 +123,28 @@ def train_job(job: OpenJob, on_event: Callable[[Event], None]) -> RunResult:
         tracker.fail(error)
         raise
     return _result(spec, trained.outcome, registered, tracker)
+
+
+def report(tracker: Tracker, spec: JobSpec, data: Prepared) -> list[str]:
+    """Attach the data report and name the data set in MLflow; return the report's warnings.
+
+    The report is worth less than the training: what goes wrong with it is logged.
+    """
+    facts = data.facts
+    try:
+        tracker.log_dataset(
+            spec.name,
+            digest(facts.columns, facts.labels),
+            source=facts.source,
+            schema=json.dumps({name: describe(fitted) for name, fitted in facts.preprocessing.features.items()}),
+            rows={name: len(part) for name, part in facts.parts.items()},
+        )
+        warned = list(warnings(facts))
+        tracker.attach("data_report.html", page(facts, warned))
+        return warned
+    except Exception:
+        logger.warning("the data report failed", exc_info=True)
+        return []
 
 
 def keep_records(tracker: Tracker, spec: JobSpec, records: Mapping[str, str]) -> None:

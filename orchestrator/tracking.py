@@ -8,13 +8,13 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -109,7 +109,8 @@ class Tracker:
         self._waiting: list[Metric] = []
         self._checkpoints: list[dict[str, Any]] = []
         try:
-            self.run_id = client.create_run(_experiment(client, spec), run_name=spec.name).info.run_id
+            experiment = _experiment(client, spec)
+            self.run_id = client.create_run(experiment, run_name=spec.name).info.run_id
             client.log_batch(
                 self.run_id,
                 params=_params(spec),
@@ -118,6 +119,10 @@ class Tracker:
             client.log_text(self.run_id, spec.model_dump_json(indent=1), "job.json")
         except MlflowException as error:
             raise TrackingError(f"MLflow refused the run: {_cause(error)}") from error
+        server = _without_password(tracking_uri(spec.tracking.uri, spec.folder)).rstrip("/")
+        page = f"{server}/#/experiments/{experiment}/runs/{self.run_id}"
+        self.page = page if page.startswith(("http://", "https://")) else None
+        """The run in a browser; None where the store is no server."""
 
     def log_epoch(self, metrics: dict[str, Any], checkpoint: str | None) -> None:
         """Record the metrics of one epoch (`epoch` is the step) and where its checkpoint was written."""
@@ -136,6 +141,20 @@ class Tracker:
         """Keep a text as a file of the run."""
         with self._writing():
             self._client.log_text(self.run_id, text, name)
+
+    def log_dataset(self, name: str, digest: str, *, source: str, schema: str, rows: Mapping[str, int]) -> None:
+        """Name the data of the run, as MLflow's dataset."""
+        dataset = Dataset(
+            name=name,
+            digest=digest,
+            source_type="ringmaster",
+            source=json.dumps({"source": source}),
+            schema=schema,
+            profile=json.dumps({"num_rows": sum(rows.values()), **rows}),
+        )
+        with self._writing():
+            used = [InputTag("mlflow.data.context", "training")]
+            self._client.log_inputs(self.run_id, [DatasetInput(dataset, used)])
 
     def note(self, name: str, value: str) -> None:
         """Set a tag, for the record; a failure to do so is only logged."""
