@@ -134,7 +134,8 @@ def _space() -> Iterator[Finding]:
 
 
 def _probe(code: str) -> tuple[int, str]:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # lo: Gloo looks for the address of the host's name, which a container may not have; jobs name an interface.
+    environment = {"HOROVOD_GLOO_IFACE": "lo", **os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
