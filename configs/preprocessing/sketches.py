@@ -80,7 +80,7 @@ class Quantiles:
         """values: (any,) float64 without NaN."""
         self.count += values.size
         if self._sketch is not None:
-            self._sketch.update(values)
+            self._feed(values)
             return
         self._values.append(np.array(values, np.float64))
         if self.count > EXACT_VALUES:
@@ -97,8 +97,11 @@ class Quantiles:
     def _start_sketch(self) -> None:
         self._sketch = self._sketch or kll_doubles_sketch(SKETCH_SIZE)
         for values in self._values:
-            self._sketch.update(values)
+            self._feed(values)
         self._values = []
+
+    def _feed(self, values: np.ndarray) -> None:
+        self._sketch.update(np.require(values, np.float64, ["C", "W"]))  # it takes no array that is read-only
 
     def sample(self) -> np.ndarray:
         """(n,) sorted: all values, or SKETCH_POINTS that stand for them, each for an equal part."""

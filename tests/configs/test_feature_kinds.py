@@ -211,3 +211,12 @@ def test_blocks_in_any_split_teach_what_all_rows_teach(feature: dict[str, Any], 
     assert json.loads(parts[0].finish().model_dump_json()) == json.loads(
         Preprocessing.fit(columns, spec).model_dump_json()
     )
+
+
+def test_more_values_than_are_kept_are_sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("configs.preprocessing.sketches.EXACT_VALUES", 1000)
+    values = np.random.default_rng(0).permutation(100_000).astype(np.float64)
+    values.flags.writeable = False  # as Arrow gives them
+    fitted = fit(values, PLAIN | {"clip": [0.1, 0.9], "fill": "median"})
+    (low, middle, high) = (row[0] for row in transform(fitted, [-1.0, None, 1e6]))
+    assert [low, middle, high] == pytest.approx([10_000, 50_000, 90_000], abs=200)
