@@ -21,6 +21,8 @@ class ClusterSpec(Spec):
     """GPUs of each worker (0 or 1; a Horovod rank drives one GPU)."""
     address: str | None = None
     """A running Ray cluster ("auto" or host:port); by default a private one is started on this machine."""
+    queue_timeout_s: PositiveFloat = 86400.0
+    """How long the job may wait on a running cluster until others make room for it."""
     start_timeout_s: PositiveFloat = 300.0
     """How long the workers may take to start and find each other."""
 

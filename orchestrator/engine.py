@@ -67,7 +67,9 @@ def train(
                 workers[event["rank"]] = event
             on_event(event)
 
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(spec.cluster.start_timeout_s)
+    # What Ray Train calls a start is the wait for room; on a cluster of several users that is a queue.
+    room_timeout_s = spec.cluster.queue_timeout_s if spec.cluster.address else spec.cluster.start_timeout_s
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(room_timeout_s)
     trainer = _trainer(spec, job, name=name)
     with ThreadPoolExecutor(1, thread_name_prefix="ray-train") as pool:
         # In a thread of its own, Ray Train leaves Ctrl-C to us.

@@ -1,5 +1,6 @@
 """What a place that runs jobs can do: the verbs are the same for a Ray cluster and for Kubernetes."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ TERMINAL: frozenset[State] = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 STOPPED_CODE = 130
 """What `ringmaster train` itself ends with when it is interrupted."""
 POLL_S = 1.0
+RUN_PAGE = re.compile(r"https?://[^\s\x1b]+/#/experiments/\d+/runs/[0-9a-f]{32}\b")
+"""The page of an MLflow run, in what the job prints."""
 
 
 @dataclass(frozen=True)
