@@ -8,14 +8,15 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 
-def _expand_home(path: Path) -> Path:
+def expand_home(path: Path) -> Path:
+    """`~` is the home folder. Raises ValueError where there is none of that name."""
     try:
         return path.expanduser()
     except RuntimeError as error:
         raise ValueError(f"{path}: {error}; write the path out") from error
 
 
-UserPath = Annotated[Path, AfterValidator(_expand_home)]
+UserPath = Annotated[Path, AfterValidator(expand_home)]
 """A path as a user writes it: `~` is the home folder, as in a shell."""
 
 

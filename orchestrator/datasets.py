@@ -47,13 +47,13 @@ class Prepared:
 def prepare(spec: JobSpec) -> Prepared:
     """Load, leave out, split, fit on the training part, transform. Raises DataError or SpecError."""
     loaded = load_columns(spec)
-    data = infer(loaded, spec.data)
-    rows = clean(loaded, data)
+    data = infer(loaded.columns, spec.data)
+    rows = clean(loaded.columns, data)
     with naming_source_rows(rows.source_rows):
         plain = plain_columns(rows.columns, data.features)
     examples = make_examples(replace(rows, columns=plain), data)
     columns, labels, target = examples.columns, examples.labels, data.target.column
-    parts = split_columns(columns, labels, data.split)
+    parts = split_columns(columns, labels, data.split, loaded.given(examples.source_rows))
     with naming_source_rows(examples.source_rows):
         training = {name: array[parts[TRAIN]] for name, array in columns.items()}
         preprocessing = Preprocessing.fit(training, data, labels[parts[TRAIN]])

@@ -8,7 +8,8 @@ import pandas as pd
 from configs.errors import DataError
 from deploy.models import download, find_version
 from deploy.predictor import Predictor
-from orchestrator.sources.columns import read_csv, require_columns
+from orchestrator.sources.blocks import require_columns
+from orchestrator.sources.csv_files import read_csv
 from orchestrator.tracking import connect_existing
 
 

@@ -1,0 +1,116 @@
+"""NumPy arrays in files: MNIST's IDX, and `.npz` -> columns."""
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from configs.errors import DataError
+from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
+from orchestrator.sources.places import File
+
+IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+def idx_blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
+    """Give the rows of IDX files: `image` and, where there is a file of labels, `label`.
+
+    image: (rows, height, width, 1), or the file's own axes where they are not those of grey images.
+    Raises DataError where a file is cut off, or images and labels differ in number.
+    """
+    for file in files:
+        labels = _labels_of(file, reading.read.labels)
+        with _Idx(file) as images:
+            if labels is None:
+                yield from _idx_rows({"label" if len(images.shape) == 1 else "image": images}, file, reading)
+                continue
+            with _Idx(labels) as answers:
+                if images.shape[0] != answers.shape[0]:
+                    raise DataError(
+                        f"{file.name} has {images.shape[0]} images, {labels.name} has {answers.shape[0]} labels; "
+                        "give the file of labels that belongs to the images as data.read.labels"
+                    )
+                yield from _idx_rows({"image": images, "label": answers}, file, reading)
+
+
+def _idx_rows(parts: "dict[str, _Idx]", file: File, reading: Reading) -> Iterator[Block]:
+    names = reading.choose(parts, file.name)
+    rows = next(iter(parts.values())).shape[0]
+    step = max(1, min(BLOCK_BYTES // max(part.row_bytes, 1) for part in parts.values()))
+    for start in range(0, rows, step):
+        count = min(step, rows - start)
+        yield Block({name: parts[name].take(count) for name in names}, file.name, start + 1)
+
+
+class _Idx:
+    """An open IDX file: the shape from its header, then rows in order."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        try:
+            self._stream: Any = file.stream()
+        except (pa.ArrowException, OSError) as error:
+            raise self._broken(str(error)) from error
+
+    def __enter__(self) -> "_Idx":
+        head = self._read(4)
+        if head[:2] != b"\0\0" or head[2] not in IDX_TYPES:
+            raise self._broken(f"it starts with bytes {head.hex()}, expected 0000, a type and a number of axes")
+        self._type = np.dtype(IDX_TYPES[head[2]])
+        self.shape: tuple[int, ...] = struct.unpack(f">{head[3]}I", self._read(4 * head[3]))
+        if not self.shape:
+            raise self._broken("it has no axis")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.shape[1:])) * self._type.itemsize
+
+    def take(self, rows: int) -> np.ndarray:
+        """The next rows, in the machine's byte order."""
+        data = self._read(rows * self.row_bytes)
+        array = np.frombuffer(data, self._type).reshape(rows, *self.shape[1:])
+        if array.ndim == 1:
+            return array.astype(np.int64 if array.dtype.kind in "iu" else np.float64)
+        array = array.astype(self._type.newbyteorder("="), copy=False)
+        return array[..., None] if array.ndim == 3 else array
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data = bytes(self._stream.read(size))
+        except (pa.ArrowException, OSError) as error:
+            raise self._broken(str(error)) from error
+        if len(data) < size:
+            raise self._broken(f"it ends {size - len(data)} bytes too early; fetch it again")
+        return data
+
+    def _broken(self, why: str) -> DataError:
+        return DataError(f"{self._file.name}: cannot be read as IDX: {why}")
+
+
+def _labels_of(file: File, labels: Any) -> File | None:
+    """The file of labels of a file of images: what the job says, or the one that is called alike."""
+    if labels is None:
+        base = file.base.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
+        found = _beside(file, base)
+        return found if base != file.base and _is_there(found) else None
+    given = labels if isinstance(labels, str) else labels.get(file.base)
+    if given is None:
+        raise DataError(f"data.read.labels names no file of labels for {file.base}; it has {', '.join(labels)}")
+    found = _beside(file, given)
+    if not _is_there(found):
+        raise DataError(f"data.read.labels={given}: no such file beside {file.name}; correct it")
+    return found
+
+
+def _beside(file: File, name: str) -> File:
+    return File(file.name[: -len(file.base)] + name, file.path[: -len(file.base)] + name, file.system)
+
+
+def _is_there(file: File) -> bool:
+    return bool(file.system.get_file_info(file.path).type == pa.fs.FileType.File)

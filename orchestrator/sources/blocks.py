@@ -1,0 +1,168 @@
+"""What the readers of all formats share: a block of rows, what is to be read, and the rows that cannot be."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from configs.data import DataSpec
+from configs.errors import DataError
+from configs.features import EVERY_OTHER
+from configs.source import ReadSpec
+
+Kind = Literal["text", "number", "array"]
+BLOCK_BYTES = 16 * 2**20
+"""About how much of a file a reader holds at once; decoded rows may take several times as much."""
+BLOCK_ROWS = 65_536
+SHOWN = 5
+"""So many of the rows that were left out are named."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a file: arrays with the rows as first axis, by column.
+
+    first_row: the number of its first row in the file, from 1.
+    """
+
+    columns: dict[str, np.ndarray]
+    file: str
+    first_row: int
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+
+@dataclass
+class BadRows:
+    """Rows that cannot be read: the first ends the job, or all are left out, counted, and the first few named."""
+
+    skip: bool = False
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, problem: str) -> None:
+        """problem: names the file, the row and what is wrong. Raises DataError unless bad rows are to be left out."""
+        if not self.skip:
+            raise DataError(problem)
+        self.count += 1
+        if len(self.examples) < SHOWN:
+            self.examples.append(problem)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader is asked for.
+
+    kinds: how the job uses a column, where it says so; the others keep the type they have in the file.
+    wanted: columns to read; None reads all.
+    whole: the rows will be held in memory together, so a block may be a whole file.
+    """
+
+    read: ReadSpec = ReadSpec()
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    wanted: tuple[str, ...] | None = None
+    bad: BadRows = field(default_factory=BadRows)
+    whole: bool = False
+
+    @classmethod
+    def of(cls, data: DataSpec, bad: BadRows, *, whole: bool) -> "Reading":
+        """What a job reads from its files."""
+        wanted = None if EVERY_OTHER in data.features else tuple(data.columns)
+        return cls(data.read, column_kinds(data), wanted, bad, whole)
+
+    def choose(self, names: Iterable[str], source: str) -> list[str]:
+        """The columns to read of those that are there. Raises DataError where one is missing or there twice."""
+        found = list(names)
+        twice = next((name for name in found if found.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(f"{source}: the header has column {twice!r} twice; rename one")
+        require_columns(found, self.wanted or (), source)
+        return [name for name in found if self.wanted is None or name in self.wanted]
+
+
+def column_kind(kind: str) -> Kind:
+    """How a feature of this kind uses its column."""
+    return _KINDS[kind]
+
+
+def column_kinds(data: DataSpec) -> dict[str, Kind]:
+    """How the job uses each column that it names; a column of kind auto is not in it."""
+    kinds: dict[str, Kind] = {name: _KINDS[spec.kind] for name, spec in data.features.items() if spec.kind in _KINDS}
+    others = [name for name in data.columns if name not in data.features and name != data.target.column]
+    kinds |= dict.fromkeys(others, "text")  # an id of 007 stays 007
+    # In a series the target may be a feature too, and is a number then.
+    kinds[data.target.column] = "text" if data.target.kind == "class" else "number"
+    return kinds
+
+
+_KINDS: dict[str, Kind] = {
+    "number": "number",
+    "category": "text",
+    "date": "text",
+    "text": "text",
+    "image": "array",
+    "tensor": "array",
+}
+
+
+def require_columns(columns: Iterable[str], wanted: Iterable[str], source: str) -> None:
+    """Raise DataError naming the first wanted column that is missing."""
+    found = list(columns)
+    for name in wanted:
+        if name not in found:
+            names = ", ".join(found)
+            raise DataError(f"{source} has no column {name!r}; it has {names}{separator_hint(names)}")
+
+
+def separator_hint(header: str) -> str:
+    """What to add to an error where the header holds no comma, but another usual separator."""
+    found = next((name for mark, name in SEPARATORS.items() if mark in header), None)
+    if found is None or "," in header:
+        return ""
+    return f". It seems to be separated by {found}; save it with commas"
+
+
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+
+
+def from_arrow(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Numbers as float64 (missing as NaN) or int64, everything else as objects with None."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int64())
+    if pa.types.is_null(column.type):
+        return np.full(len(column), None, object)
+    if pa.types.is_integer(column.type) and not column.null_count:
+        return np.asarray(column.to_numpy())
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    if not pa.types.is_string(column.type):
+        column = column.cast(pa.string())
+    return np.asarray(column.to_numpy(zero_copy_only=False))
+
+
+def from_values(values: list[Any], kind: Kind | None) -> np.ndarray:
+    """Python values of a column -> an array: of numbers where all are, else of objects with None."""
+    if kind == "array" or (kind is None and values and all(isinstance(value, list) for value in values)):
+        try:
+            array = np.asarray(values)
+            if array.dtype.kind in "iufb" and array.ndim > 1:
+                return array
+        except ValueError:
+            pass  # the rows differ in shape
+    elif kind != "text" and all(isinstance(value, int | float | None) for value in values):
+        return _numbers(values)
+    objects = np.empty(len(values), object)
+    objects[:] = values
+    return objects
+
+
+def _numbers(values: list[Any]) -> np.ndarray:
+    if None in values:
+        if all(value is None for value in values):
+            return np.full(len(values), None, object)
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+    array = np.asarray(values)
+    return array.astype(np.int64) if array.dtype.kind == "b" else array

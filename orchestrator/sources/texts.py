@@ -1,0 +1,105 @@
+"""Text files -> the columns `text` and `label`: a row per line, or per file."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from configs.errors import DataError
+from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
+from orchestrator.sources.places import File
+
+COLUMNS = ("text", "label")
+FILES = 1000
+"""Files per block, where a file is a row."""
+
+
+def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
+    """Give the texts in order, without line ends and blank lines, and the label of the file each stands in.
+
+    Raises DataError naming the file and the line that is not of the encoding.
+    """
+    names = reading.choose(COLUMNS, files[0].name)
+    labels = {file.name: _label(file, reading.read.labels) for file in files}
+    rows = _of_files(files, reading) if reading.read.rows == "file" else _of_lines(files, reading)
+    for file, first, texts, owners in rows:
+        columns = {"text": texts, "label": [labels[owner] for owner in owners]}
+        yield Block({name: np.array(columns[name], object) for name in names}, file, first)
+
+
+def _label(file: File, labels: Any) -> str:
+    if labels is None:
+        return file.folder
+    if isinstance(labels, Mapping):
+        names = (file.base, file.folder, *(f".{part}" for part in file.base.split(".")[1:]))
+        found = next((labels[name] for name in names if name in labels), None)
+        if found is not None:
+            return str(found)
+        raise DataError(
+            f"data.read.labels has no label for {file.name}; it knows {', '.join(labels)}, expected the name of the "
+            f"file, of its folder ({file.folder}) or its suffix"
+        )
+    raise DataError(f"data.read.labels={labels}: expected a mapping of file, folder or suffix to label for texts")
+
+
+Rows = tuple[str, int, list[str], list[str]]
+"""Name of the file, number of the first row, texts, the name of the file of each."""
+
+
+def _of_lines(files: Sequence[File], reading: Reading) -> Iterator[Rows]:
+    for file in files:
+        first, line = 1, 1
+        lines = _open(file, reading)
+        while some := _attempt(file, lines.readlines, BLOCK_BYTES):
+            texts = [text.rstrip("\r\n") for text in some]
+            kept = [text for number, text in enumerate(texts, line) if text and _is_good(file, number, text, reading)]
+            line += len(some)
+            if kept:
+                yield file.name, first, kept, [file.name] * len(kept)
+                first += len(kept)
+        lines.close()
+
+
+def _of_files(files: Sequence[File], reading: Reading) -> Iterator[Rows]:
+    for start in range(0, len(files), FILES):
+        texts, owners = [], []
+        for file in files[start : start + FILES]:
+            with _open(file, reading) as lines:
+                text = _attempt(file, lines.read)
+            bad = next((number for number, line in enumerate(text.split("\n"), 1) if not _decoded(line)), None)
+            if bad is None or _is_good(file, bad, text, reading):
+                texts.append(text)
+                owners.append(file.name)
+        if texts:
+            yield files[start].name, 1, texts, owners
+
+
+def _open(file: File, reading: Reading) -> io.TextIOWrapper:
+    encoding = "utf-8-sig" if reading.read.encoding == "utf-8" else reading.read.encoding
+    # What cannot be decoded is kept apart, so that the line it stands in can be named.
+    return io.TextIOWrapper(_attempt(file, file.stream), encoding=encoding, errors="surrogateescape")
+
+
+def _attempt(file: File, call: Any, *arguments: int) -> Any:
+    try:
+        return call(*arguments)
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise DataError(f"{file.name}: cannot be read as text: {' '.join(str(error).split())}") from error
+
+
+def _decoded(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_good(file: File, line: int, text: str, reading: Reading) -> bool:
+    if _decoded(text):
+        return True
+    encoding = reading.read.encoding
+    reading.bad.add(f"{file.name}, line {line}: is not {encoding} text; give data.read.encoding, such as latin-1")
+    return False
