@@ -124,7 +124,7 @@ def verify(
 @command("ringmaster predict titanic@champion --input test.csv --output submission.csv")
 def predict(
     model: Model,
-    input: Annotated[Path, typer.Option("--input", help="CSV file of raw rows, with a header.")],
+    input: Annotated[Path, typer.Option("--input", help="A file of raw rows like those of the training; also a folder.")],
     output: Annotated[Path, typer.Option("--output", help="CSV file to write: the id column and the prediction.")],
     folder: Folder = DEFAULT_FOLDER,
     tracking_uri: TrackingUri = None,
@@ -132,11 +132,11 @@ def predict(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Predict every row of a CSV file with a registered model."""
+    """Predict every row of a file with a registered model."""
     console.keep_log(folder)
-    from orchestrator.prediction import predict_csv
+    from orchestrator.prediction import predict_file
 
-    written = predict_csv(model, input, output, folder=folder, uri=tracking_uri)
+    written = predict_file(model, input, output, folder=folder, uri=tracking_uri)
     if as_json:
         print_json(
             {

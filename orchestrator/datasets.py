@@ -72,6 +72,7 @@ def prepare(spec: JobSpec) -> Prepared:
             columns={name: columns[name] for name in data.features},
             labels=labels,
             parts=parts,
+            source_rows=examples.source_rows,
             preprocessing=preprocessing,
             source=source_name(spec.data),
             left_out=tuple(told(rows.dropped + examples.dropped)),

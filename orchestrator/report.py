@@ -33,12 +33,14 @@ class Facts:
     """All that a report is made from.
 
     columns: (rows, ...) raw values of the features; labels: (rows,); parts: row numbers by name.
+    source_rows: (rows,) the row of the source (from 0) that each label stands in.
     left_out: one line per reason.
     """
 
     columns: Columns
     labels: np.ndarray
     parts: Mapping[str, np.ndarray]
+    source_rows: np.ndarray
     preprocessing: Preprocessing
     source: str
     left_out: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from configs.preprocessing.tensors import FittedTensor, TensorFitter
 from configs.preprocessing.texts import FittedText, TextFitter
 from configs.preprocessing.values import Columns
 from configs.preprocessing.windows import window_starts
+from configs.source import Format, ReadSpec
 from configs.spec import Spec
 
 Fitted = Annotated[
@@ -33,6 +34,9 @@ class Preprocessing(Spec):
     id: str | None = None
     window: WindowSpec | None = None
     """How raw rows of a series become the rows that `transform` takes."""
+    format: Format | None = None
+    """Of the files that it was trained on; files to predict are of the same kind."""
+    read: ReadSpec = ReadSpec()
 
     @classmethod
     def fit(cls, columns: Columns, spec: DataSpec, labels: np.ndarray | None = None) -> "Preprocessing":
@@ -141,7 +145,9 @@ class Fitter:
         unknown = next((name for name, feature in spec.features.items() if feature.kind == "auto"), None)
         if unknown is not None:
             raise DataError(f"feature {unknown!r} is of kind auto; its kind must be inferred before it is fitted")
-        self._id, self._window, self._target_column = spec.id, spec.window, spec.target.column
+        self._target_column = spec.target.column
+        # What else a file to predict needs; a format given by its short form stays the short form.
+        self._fixed = {"id": spec.id, "window": spec.window, "format": spec.format, "read": spec.read}
         self._features = {name: FITTERS[feature.kind](name, feature) for name, feature in spec.features.items()}
         self._target = TargetFitter(spec.target)
 
@@ -163,4 +169,4 @@ class Fitter:
     def finish(self) -> Preprocessing:
         """Raises DataError where a column has no value to learn from. Do not update the fitter afterwards."""
         features = {name: fitter.finish() for name, fitter in self._features.items()}
-        return Preprocessing(features=features, target=self._target.finish(), id=self._id, window=self._window)
+        return Preprocessing(features=features, target=self._target.finish(), **self._fixed)
