@@ -5,6 +5,7 @@
 #   make setup         the environment alone (the verbs above do it themselves)
 #   make check         lint, format, types
 #   make soak          the tests that take minutes each
+#   make bench         what docs/speed.md rests on; TORCH_PYTHON=PATH adds PyTorch's side, root the shaped links
 #   make test-cluster  only the tests that start real Ray with two Horovod processes
 #   make lock          work out requirements*.lock again
 #   make clean         remove the environment and all caches
@@ -31,7 +32,7 @@ INSTALL := UV_COMPILE_BYTECODE=1 $(UV) pip install --quiet --python $(BIN)/pytho
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-emit-index-url --upgrade
 
-.PHONY: setup demo check test test-cluster soak lock clean
+.PHONY: setup demo check test test-cluster soak bench lock clean
 
 setup: $(READY)
 
@@ -73,6 +74,22 @@ test: check
 
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout 3600
+
+BENCH := $(BIN)/python -m benchmarks.
+bench: setup
+	$(BENCH)overhead
+	$(BENCH)scaling --model cnn --rows 64 --pin
+	$(BENCH)scaling --model cnn --rows 256 --pin
+	$(BENCH)scaling --model lstm --rows 64 --pin
+	$(BENCH)allreduce --pin $(if $(TORCH_PYTHON),--torch-python $(TORCH_PYTHON))
+	$(if $(TORCH_PYTHON),$(BENCH)peers --pin --torch-python $(TORCH_PYTHON),@echo "peers needs TORCH_PYTHON=PATH" >&2)
+	$(BENCH)proof
+	$(BENCH)fit
+	$(BENCH)ingest
+	if [ "$$(id -u)" -eq 0 ]; then \
+		$(BENCH)shaped | tee .bench-shaped.json && $(BENCH)simulate --fit .bench-shaped.json --plot docs/scaling.png; \
+		rm -f .bench-shaped.json; \
+	else echo "shaped needs root" >&2; fi
 
 test-cluster: setup
 	$(BIN)/python -m pytest -m cluster

@@ -76,6 +76,7 @@ def prepare(spec: JobSpec) -> Prepared:
             preprocessing=preprocessing,
             source=source_name(spec.data),
             left_out=tuple(told(rows.dropped + examples.dropped)),
+            inferred=kinds_shown(data.features) if data.features != spec.data.features else "",
         ),
     )
 

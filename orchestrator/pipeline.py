@@ -98,7 +98,8 @@ def train_job(job: OpenJob, on_event: Callable[[Event], None]) -> RunResult:
             tracker.note("ringmaster.last_failure", f"ranks {event['ranks']}")
         on_event(event)
 
-    for line in job.data.facts.left_out:
+    inferred = [f"inferred {job.data.facts.inferred}"] if job.data.facts.inferred else []
+    for line in [*inferred, *job.data.facts.left_out]:
         on_event({"kind": "note", "text": line})
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="report") as pool:

@@ -34,7 +34,7 @@ class Facts:
 
     columns: (rows, ...) raw values of the features; labels: (rows,); parts: row numbers by name.
     source_rows: (rows,) the row of the source (from 0) that each label stands in.
-    left_out: one line per reason.
+    left_out: one line per reason. inferred: the kinds of columns, where the job left them open.
     """
 
     columns: Columns
@@ -44,6 +44,7 @@ class Facts:
     preprocessing: Preprocessing
     source: str
     left_out: tuple[str, ...] = ()
+    inferred: str = ""
 
 
 def digest(columns: Columns, labels: np.ndarray) -> str:

@@ -86,6 +86,6 @@ def _reads(read: Any, column: str, values: np.ndarray) -> bool:
     return True
 
 
-def shown(features: Mapping[str, Any]) -> str:
+def kinds_shown(features: Mapping[str, Any]) -> str:
     """What was found, in one line."""
     return ", ".join(f"{name}: {feature.kind}" for name, feature in features.items())
