@@ -3,10 +3,10 @@
     python -m benchmarks.ingest
 
 A wide CSV file (200 numbers), a Parquet table (40 numbers) and a folder of JPEGs (64 x 64). Every way reads the files
-once, standardises and gives float32 batches of 256 rows, in a process of its own. Not counted: starting Python, TensorFlow
-and Ray, and learning means and deviations, which all ways are given. tf.data is written as its guide advises: vectorised
-decoding, parallel maps, prefetch. Rounds alternate. Prints one JSON line; `ratio` is the median over the rounds of our
-rows per second over those of the faster other way.
+once, standardises and gives float32 batches of 256 rows, in a process of its own. Not counted: the start of Python,
+TensorFlow and Ray, and learning means and deviations, which all ways are given. tf.data is written as its guide
+advises: vectorised decoding, parallel maps, prefetch. Rounds alternate. Prints one JSON line; `ratio` is the median
+over the rounds of our rows per second over those of the faster other way.
 """
 
 import argparse

@@ -14,6 +14,7 @@ from configs.data import DataSpec
 from configs.errors import DataError
 from configs.job import JobSpec
 from configs.preprocessing import BadValue, Columns, Preprocessing, infer, plain_columns, window_starts
+from configs.preprocessing.inference import kinds_shown
 from orchestrator.cleaning import Clean, Dropped, clean, told
 from orchestrator.report import Facts
 from orchestrator.sources import load_columns
