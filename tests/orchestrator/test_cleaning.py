@@ -95,7 +95,7 @@ def test_a_series_predicts_itself(small_job: Make) -> None:
     assert train.inputs["table"][0].tolist() == [[0.0], [1.0], [2.0]]
     assert (train.target[0], len(train), len(valid), valid.target[-1]) == (3.0, 27, 9, 39.0)
     assert 30.0 not in [*train.target, *valid.target]
-    assert told(ready.dropped) == ["left out 1 row(s): window whose target is missing (row 31)"]
+    assert [*ready.facts.left_out] == ["left out 1 row(s): window whose target is missing (row 31)"]
     assert ready.golden_rows[0]["level"] == [28.0, 29.0, None]
 
 
