@@ -21,7 +21,7 @@ from configs.errors import RingmasterError, SpecError
 from configs.job import JobSpec
 from configs.load import load_spec
 from configs.serve import ServeSpec
-from orchestrator import console, kubernetes_cli
+from orchestrator import cluster_cli, console, jobs_cli, kubernetes_cli
 from orchestrator.command import (
     DEFAULT_FOLDER,
     DEFAULT_PORT,
@@ -40,6 +40,9 @@ from orchestrator.command import (
     command,
     print_json,
 )
+
+COMMANDS_OF = (cluster_cli, jobs_cli, kubernetes_cli)
+"""Modules that hold commands of their own."""
 
 
 def main() -> None:
@@ -124,7 +127,7 @@ def verify(
 @command("ringmaster predict titanic@champion --input test.csv --output submission.csv")
 def predict(
     model: Model,
-    input: Annotated[Path, typer.Option("--input", help="A file of raw rows like those of the training; also a folder.")],
+    input: Annotated[Path, typer.Option("--input", help="Raw rows: a file, or a folder, like that of the training.")],
     output: Annotated[Path, typer.Option("--output", help="CSV file to write: the id column and the prediction.")],
     folder: Folder = DEFAULT_FOLDER,
     tracking_uri: TrackingUri = None,

@@ -42,7 +42,7 @@ LOCALHOST: str = ServeSpec().host
 DEFAULT_PORT: int = ServeSpec().port
 
 
-def command(example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(example: str, group: typer.Typer = app) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command that, without --verbose, shows our lines only."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -55,7 +55,7 @@ def command(example: str) -> Callable[[Callable[..., None]], Callable[..., None]
                 console.err.print("interrupted; what was started is stopped")
                 raise typer.Exit(130) from None
 
-        return app.command(epilog=f"Example: {example}")(quietly)
+        return group.command(epilog=f"Example: {example}")(quietly)
 
     return register
 

@@ -18,7 +18,10 @@ HOMES = {
     "horovod": ("trainers/hvd/",),
     "mlflow": ("orchestrator/tracking.py", "orchestrator/registry.py", "deploy/models.py"),
     "kubernetes": ("orchestrator/submit/kuberay.py",),
-    "typer": ("orchestrator/cli.py", "orchestrator/command.py", "orchestrator/kubernetes_cli.py"),
+    "typer": (
+        *("orchestrator/cli.py", "orchestrator/command.py", "orchestrator/cluster_cli.py"),
+        *("orchestrator/jobs_cli.py", "orchestrator/kubernetes_cli.py"),
+    ),
     "fastapi": ("deploy/app.py",),
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "manager", "base"}

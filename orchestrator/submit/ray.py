@@ -10,7 +10,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,7 +179,7 @@ class RayTarget:
                     raise ClusterError(str(error)) from error
             time.sleep(RETRY_S)
 
-    async def _tail(self, id: str) -> AsyncIterator[str]:
+    async def _tail(self, id: str) -> AsyncGenerator[str]:
         """Complete lines from one connection. Raises _Broken when it breaks."""
         rest, chunks = "", self._client.tail_job_logs(id)
         pending: asyncio.Future[str] | None = None
@@ -202,6 +202,8 @@ class RayTarget:
         finally:
             if pending is not None:
                 pending.cancel()
+                await asyncio.wait([pending])
+            await chunks.aclose()
 
 
 class _Broken(Exception):
@@ -280,15 +282,24 @@ def _bundles(resources: list[dict[str, float]]) -> str:
     return " and ".join(f"{texts.count(text)} x ({text})" for text in dict.fromkeys(texts))
 
 
-def _synchronous(lines: AsyncIterator[str]) -> Iterator[str]:
-    """The same lines without `async`; closes them when it is interrupted."""
+def _synchronous(lines: AsyncGenerator[str]) -> Iterator[str]:
+    """The same lines without `async`. Left early, as by Ctrl-C, it closes the connection."""
     loop = asyncio.new_event_loop()
+    task: asyncio.Task[str | None] | None = None
     try:
         while True:
-            try:
-                yield loop.run_until_complete(anext(lines))
-            except StopAsyncIteration:
+            task = loop.create_task(_next(lines))
+            line = loop.run_until_complete(task)
+            if line is None:
                 return
+            yield line
     finally:
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        if task is not None and not task.done():
+            task.cancel()
+            loop.run_until_complete(asyncio.wait([task]))
+        loop.run_until_complete(lines.aclose())
         loop.close()
+
+
+async def _next(lines: AsyncGenerator[str]) -> str | None:
+    return await anext(lines, None)

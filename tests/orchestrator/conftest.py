@@ -1,9 +1,11 @@
-"""MLflow stores for the tests: making the tables takes seconds, so it is done once and the file is copied."""
+"""MLflow stores for the tests (making the tables takes seconds, so they are copied), and a Ray dashboard."""
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -36,3 +38,18 @@ def connect_to_new(empty_database: Path) -> Iterator[Callable[[JobSpec], MlflowC
     os.environ.update(variables)
     mlflow.set_tracking_uri(None)
     mlflow.set_registry_uri(None)
+
+
+@pytest.fixture
+def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, str]]:
+    """A `FakeDashboard` that listens, whose token is known here, and its address."""
+    from orchestrator.submit import ray
+
+    spec = importlib.util.spec_from_file_location("fake_dashboard", Path(__file__).parent / "fake_dashboard.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.running() as (fake, address):
+        monkeypatch.setenv("RAY_AUTH_TOKEN", fake.token)
+        monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")  # what is given comes first
+        monkeypatch.setattr(ray, "RETRY_S", 0.01)
+        yield fake, address

@@ -1,16 +1,14 @@
 """The verbs of jobs on a Ray cluster, against a server that speaks the Jobs API; `tests/cluster` has a real one."""
 
-import asyncio
 import io
 import socket
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
-from aiohttp import web
 
 from configs.errors import ClusterError, SpecError
 from configs.job import JobSpec
@@ -20,130 +18,15 @@ from orchestrator.submit.ray_dashboard import Dashboard, read_token
 from orchestrator.submit.target import JobStatus, Submission
 
 Make = Callable[..., JobSpec]
-TOKEN = "a" * 64
+There = tuple[Any, str]
+"""A `FakeDashboard` and its address."""
 PAGE = "http://mlflow:5000/#/experiments/1/runs/" + "b" * 32
 
 
-class FakeDashboard:
-    """The parts of Ray's dashboard that are used here; `jobs` holds what it tells."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, dict[str, Any]] = {}
-        self.output: dict[str, str] = {}
-        self.cuts: list[int] = []
-        """Characters after which the next connections that follow an output break."""
-        self.nodes = [{"node_name": "n0", "is_head_node": True, "resources_total": {"CPU": 2.0}}]
-        self.groups: list[dict[str, Any]] = []
-        self.packages: dict[str, bytes] = {}
-        self.bodies: list[dict[str, Any]] = []
-
-    def add(self, id: str, status: str, **fields: Any) -> None:
-        entrypoint = "python -m orchestrator train job.yaml"
-        self.jobs[id] = {"type": "SUBMISSION", "submission_id": id, "status": status, "entrypoint": entrypoint}
-        self.jobs[id] |= {"metadata": {"ringmaster": "1"}, "start_time": 1_700_000_000_000, **fields}
-
-    def app(self) -> web.Application:
-        app = web.Application(middlewares=[self._guard])
-        app.router.add_get("/api/version", self._version)
-        app.router.add_get("/api/v0/nodes", self._nodes)
-        app.router.add_get("/api/v0/placement_groups", self._groups)
-        app.router.add_get("/api/packages/{protocol}/{name}", self._no_package)
-        app.router.add_put("/api/packages/{protocol}/{name}", self._put)
-        app.router.add_get("/api/jobs/", self._jobs)
-        app.router.add_post("/api/jobs/", self._submit)
-        app.router.add_get("/api/jobs/{id}", self._job)
-        app.router.add_post("/api/jobs/{id}/stop", self._stop)
-        app.router.add_get("/api/jobs/{id}/logs", self._logs)
-        app.router.add_get("/api/jobs/{id}/logs/tail", self._tail)
-        return app
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        given = request.headers.get("Authorization")
-        if given is None:
-            return web.Response(status=401, text="Unauthorized: Missing authentication token")
-        if given != f"Bearer {TOKEN}":
-            return web.Response(status=403, text="Forbidden: Invalid authentication token")
-        return await handler(request)
-
-    async def _version(self, _: web.Request) -> web.Response:
-        return web.json_response({"version": "4", "ray_version": "2.60.0"})
-
-    async def _nodes(self, _: web.Request) -> web.Response:
-        return web.json_response({"result": True, "data": {"result": {"result": self.nodes}}})
-
-    async def _groups(self, _: web.Request) -> web.Response:
-        return web.json_response({"result": True, "data": {"result": {"result": self.groups}}})
-
-    async def _no_package(self, _: web.Request) -> web.Response:
-        return web.Response(status=404)
-
-    async def _jobs(self, _: web.Request) -> web.Response:
-        return web.json_response(list(self.jobs.values()))
-
-    async def _put(self, request: web.Request) -> web.Response:
-        self.packages[request.match_info["name"]] = await request.read()
-        return web.Response()
-
-    async def _submit(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        self.bodies.append(body)
-        if body["submission_id"] in self.jobs:
-            text = f"Traceback\nValueError: Job with submission_id {body['submission_id']} already exists. Please use"
-            return web.Response(status=400, text=text)
-        self.add(body["submission_id"], "PENDING")
-        return web.json_response({"job_id": body["submission_id"], "submission_id": body["submission_id"]})
-
-    async def _job(self, request: web.Request) -> web.Response:
-        job = self.jobs.get(request.match_info["id"])
-        return web.json_response(job) if job else web.Response(status=404, text="Job does not exist")
-
-    async def _stop(self, request: web.Request) -> web.Response:
-        self.jobs[request.match_info["id"]]["status"] = "STOPPED"
-        return web.json_response({"stopped": True})
-
-    async def _logs(self, request: web.Request) -> web.Response:
-        return web.json_response({"logs": self.output.get(request.match_info["id"], "")})
-
-    async def _tail(self, request: web.Request) -> web.StreamResponse:
-        answer = web.WebSocketResponse()
-        await answer.prepare(request)
-        id = request.match_info["id"]
-        if self.cuts:
-            await answer.send_str(self.output[id][: self.cuts.pop(0)])
-            request.transport.abort()
-            return answer
-        for start in range(0, len(self.output[id]), 7):  # in chunks that are no lines
-            await answer.send_str(self.output[id][start : start + 7])
-        self.jobs[id]["status"] = "SUCCEEDED"
-        return answer
-
-
-@pytest.fixture
-def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeDashboard, str]]:
-    """A dashboard that listens, and its address."""
-    fake = FakeDashboard()
-    loop = asyncio.new_event_loop()
-    runner = web.AppRunner(fake.app(), shutdown_timeout=0)
-    loop.run_until_complete(runner.setup())
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    loop.run_until_complete(site.start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
-    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://some.other.cluster:8265")  # what is given comes first
-    monkeypatch.setattr(ray, "RETRY_S", 0.01)
-    yield fake, f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
-
-
 def test_a_job_travels_with_its_files_and_starts_like_everywhere(
-    there: tuple[FakeDashboard, str], small_job: Make, monkeypatch: pytest.MonkeyPatch
+    dashboard: There, small_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake, address = there
+    fake, address = dashboard
     spec = small_job("data.csv=/data/small.csv", "train.epochs=7", "tracking.uri=http://mlflow:5000")
     target = RayTarget(address, python="/opt/ringmaster/bin/python")
     assert target.submit(Submission("small-1f", spec, {"models.py": b"x = 1\n", "a/b.py": b"y = 2\n"})) == "small-1f"
@@ -173,8 +56,8 @@ def test_a_job_travels_with_its_files_and_starts_like_everywhere(
     assert str(caught.value) == f"the id small-1f is taken at {address}; choose another with --id, or leave it out"
 
 
-def test_a_cluster_that_is_too_small_is_sent_nothing(there: tuple[FakeDashboard, str], small_job: Make) -> None:
-    fake, address = there
+def test_a_cluster_that_is_too_small_is_sent_nothing(dashboard: There, small_job: Make) -> None:
+    fake, address = dashboard
     spec = small_job("data.csv=/data/small.csv", "cluster.workers=3")
     with pytest.raises(ClusterError, match="cluster.workers=3 with 1 CPU each do not fit: .* 1 CPU too few"):
         RayTarget(address).submit(Submission("small-1f", spec, {}))
@@ -196,9 +79,9 @@ def test_a_cluster_that_is_too_small_is_sent_nothing(there: tuple[FakeDashboard,
     ],
 )
 def test_what_would_not_be_there_is_said_before_anything_is_sent(
-    there: tuple[FakeDashboard, str], small_job: Make, override: str, message: str
+    dashboard: There, small_job: Make, override: str, message: str
 ) -> None:
-    fake, address = there
+    fake, address = dashboard
     with pytest.raises(SpecError) as caught:
         RayTarget(address).submit(Submission("a", small_job(override), {}))
     assert str(caught.value).startswith(message)
@@ -207,17 +90,17 @@ def test_what_would_not_be_there_is_said_before_anything_is_sent(
 
 
 def test_a_password_in_the_environment_does_not_travel(
-    there: tuple[FakeDashboard, str], small_job: Make, monkeypatch: pytest.MonkeyPatch
+    dashboard: There, small_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = small_job("data.csv=/data/small.csv")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hunter22@mlflow")
     with pytest.raises(SpecError, match="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD where") as caught:
-        RayTarget(there[1]).submit(Submission("a", spec, {}))
+        RayTarget(dashboard[1]).submit(Submission("a", spec, {}))
     assert "hunter22" not in str(caught.value)
 
 
-def test_jobs_are_ours_with_state_reason_and_page(there: tuple[FakeDashboard, str]) -> None:
-    fake, address = there
+def test_jobs_are_ours_with_state_reason_and_page(dashboard: There) -> None:
+    fake, address = dashboard
     fake.add("others", "RUNNING", metadata={})
     fake.add("first", "SUCCEEDED", driver_exit_code=0)
     fake.add("second", "RUNNING", start_time=1_700_000_060_000, job_id="02000000")
@@ -259,17 +142,15 @@ def test_jobs_are_ours_with_state_reason_and_page(there: tuple[FakeDashboard, st
         ({"message": "Job supervisor actor died"}, "Job supervisor actor died", 1),
     ],
 )
-def test_what_ended_a_job_is_one_line(
-    there: tuple[FakeDashboard, str], fields: dict[str, Any], reason: str, verdict: int
-) -> None:
-    fake, address = there
+def test_what_ended_a_job_is_one_line(dashboard: There, fields: dict[str, Any], reason: str, verdict: int) -> None:
+    fake, address = dashboard
     fake.add("a", "FAILED", **fields)
     status = RayTarget(address).status("a")
     assert (status.state, status.reason, status.verdict) == ("FAILED", reason, verdict)
 
 
-def test_lines_are_whole_and_come_once_though_the_connection_breaks(there: tuple[FakeDashboard, str]) -> None:
-    fake, address = there
+def test_lines_are_whole_and_come_once_though_the_connection_breaks(dashboard: There) -> None:
+    fake, address = dashboard
     lines = [f"line {number}" for number in range(40)]
     fake.add("a", "RUNNING")
     fake.output["a"] = "\n".join(lines) + "\n"
@@ -281,10 +162,8 @@ def test_lines_are_whole_and_come_once_though_the_connection_breaks(there: tuple
     assert list(target.logs("a", follow=True)) == lines, "it has ended: nothing to follow"
 
 
-def test_a_connection_that_stays_broken_is_given_up(
-    there: tuple[FakeDashboard, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake, address = there
+def test_a_connection_that_stays_broken_is_given_up(dashboard: There, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, address = dashboard
     monkeypatch.setattr(ray, "PATIENCE_S", 0.05)
     fake.add("a", "RUNNING")
     fake.output["a"] = "one\ntwo"
@@ -296,8 +175,8 @@ def test_a_connection_that_stays_broken_is_given_up(
     assert seen == ["one"]
 
 
-def test_stop_says_what_was_done(there: tuple[FakeDashboard, str]) -> None:
-    fake, address = there
+def test_stop_says_what_was_done(dashboard: There) -> None:
+    fake, address = dashboard
     fake.add("a", "RUNNING")
     target = RayTarget(address)
     assert target.stop("a") == "a was stopped"
@@ -305,9 +184,9 @@ def test_stop_says_what_was_done(there: tuple[FakeDashboard, str]) -> None:
     assert target.stop("a") == "a had ended already (stopped); nothing was stopped"
 
 
-def test_an_id_that_is_not_there(there: tuple[FakeDashboard, str]) -> None:
-    target = RayTarget(there[1])
-    expected = f"there is no job a at {there[1]}; `ringmaster jobs --address {there[1]}` lists what is there"
+def test_an_id_that_is_not_there(dashboard: There) -> None:
+    target = RayTarget(dashboard[1])
+    expected = f"there is no job a at {dashboard[1]}; `ringmaster jobs --address {dashboard[1]}` lists what is there"
     for ask in (target.status, target.stop, lambda id: list(target.logs(id, follow=True))):
         with pytest.raises(ClusterError) as caught:
             ask("a")
@@ -315,9 +194,9 @@ def test_an_id_that_is_not_there(there: tuple[FakeDashboard, str]) -> None:
 
 
 def test_tokens_are_looked_for_where_ray_does(
-    there: tuple[FakeDashboard, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    dashboard: There, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    _, address = there
+    fake, address = dashboard
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
@@ -327,7 +206,7 @@ def test_tokens_are_looked_for_where_ray_does(
     with pytest.raises(ClusterError, match=f"^{address} asks for a token: set RAY_AUTH_TOKEN, or put the cluster's"):
         Dashboard(address)
     (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").write_text(f"{TOKEN}\n")
+    (tmp_path / ".ray" / "auth_token").write_text(f"{fake.token}\n")
     assert Dashboard(address).url == address
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(ClusterError, match="none: no such file; correct it, or unset it"):
