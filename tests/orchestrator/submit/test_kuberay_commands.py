@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 @pytest.fixture(scope="module")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of an MLflow server whose registry has versions 1 and 2 of `digits`; the champion is version 2."""
+    """URL of an MLflow server whose registry has two models with versions 1 and 2; the champion is version 2."""
     folder = tmp_path_factory.mktemp("mlflow")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -61,11 +62,12 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         _await(url, server)
         client = MlflowClient(url, url)
-        client.create_registered_model("digits")
         run = client.create_run("0").info
-        for _ in range(2):
-            client.create_model_version("digits", f"{run.artifact_uri}/model", run.run_id)
-        client.set_registered_model_alias("digits", "champion", "2")
+        for model in ("digits", "titanic"):
+            client.create_registered_model(model)
+            for _ in range(2):
+                client.create_model_version(model, f"{run.artifact_uri}/model", run.run_id)
+            client.set_registered_model_alias(model, "champion", "2")
         yield url
     finally:
         os.killpg(server.pid, 15)
@@ -194,3 +196,40 @@ def test_pods_cannot_read_a_registry_that_is_a_file(ask: Ask, cluster: Any, tmp_
         f"error: the model registry is sqlite:///{tmp_path}/runs/mlflow.db, a file that pods cannot read" in done.err
     )
     assert cluster.requests == []
+
+
+def test_the_page_of_the_docs_does_what_it_says(ask: Ask, cluster: Any, mlflow_server: str, tmp_path: Path) -> None:
+    """Every command of docs/kubernetes.md, in its order, on its YAML file."""
+    page = (Path(__file__).parents[3] / "docs" / "kubernetes.md").read_text()
+    job, serving = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    commands = [line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    (tmp_path / "job.yaml").write_text(job)
+    (tmp_path / "mymodel.py").write_text("def build():\n    ...\n")
+    printed = {}
+    for command in commands:
+        program, *arguments = command.replace("http://localhost:5000", mlflow_server).split()
+        assert program == "ringmaster"
+        if "--job" in arguments:
+            merged = yaml.safe_load(job) | {"serve": yaml.safe_load(serving)["serve"]}
+            merged["kubernetes"] |= yaml.safe_load(serving)["kubernetes"]
+            (tmp_path / "job.yaml").write_text(yaml.safe_dump(merged))
+        done = ask(*arguments)
+        assert done.code == 0, (command, done.err)
+        printed[f"{arguments[0]} {'--job' in arguments}"] = done.out
+        if arguments[0] == "status":
+            finish(cluster, "titanic-1")
+    assert printed["submit False"] == "titanic-1\n"
+    assert "PENDING" in printed["status False"]
+    assert printed["logs False"] == "one line\n"
+    assert "had ended already (succeeded)" in printed["stop False"]
+    assert "created; it serves titanic version 2" in printed["deploy False"]
+    assert "KubeRay starts a new cluster beside the old one" in printed["deploy True"]
+
+
+def finish(cluster: Any, name: str) -> None:
+    """What KubeRay and the job would do."""
+    cluster.set_status(name, jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
+    spec = {"containers": [{"name": "ray-job-submitter"}]}
+    metadata = {"name": f"{name}-s1", "labels": {"ringmaster/id": name}}
+    cluster.put("pods", {"metadata": metadata, "spec": spec, "status": {"phase": "Succeeded"}})
+    cluster.logs[f"{name}-s1"] = ["2026-01-01T00:00:00.1Z one line"]
