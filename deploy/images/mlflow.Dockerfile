@@ -1,0 +1,34 @@
+# MLflow's tracking server with PostgreSQL, S3-compatible artifacts, and passwords.
+#
+#   docker build -f deploy/images/mlflow.Dockerfile -t ringmaster-mlflow:3.17.2 .
+ARG BASE=docker.io/library/debian:bookworm-slim
+
+FROM ${BASE} AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates python3-venv \
+ && rm -rf /var/lib/apt/lists/*
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+ENV UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 UV_LINK_MODE=copy
+WORKDIR /src
+
+COPY requirements-uv.lock ./
+RUN python3 -m venv /opt/uv \
+ && /opt/uv/bin/pip install --quiet --no-cache-dir --require-hashes --requirement requirements-uv.lock \
+ && python3 -m venv --without-pip /opt/venv
+
+COPY deploy/images/mlflow.lock ./
+RUN /opt/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --require-hashes --requirement mlflow.lock
+COPY deploy/images/slim.sh ./
+RUN sh slim.sh /opt/venv/lib/python3.11/site-packages
+
+FROM ${BASE}
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates libstdc++6 python3 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* /var/log/* \
+ && useradd --uid 1000 --create-home --shell /usr/sbin/nologin ringmaster
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+USER 1000:1000
+WORKDIR /home/ringmaster
+EXPOSE 5000
+CMD ["mlflow", "server", "--help"]
