@@ -39,7 +39,7 @@ class ReadSpec(Spec):
     names: tuple[str, ...] | None = None
     """CSV: the columns, for files without a header line."""
     header: bool | None = None
-    """CSV: whether the first line holds names. It does by default, unless there are `names`; with both, `names` win."""
+    """CSV: whether the first line holds names. By default it does, unless there are `names`; they win over it."""
     missing: tuple[str, ...] = ()
     """CSV: texts that mean a missing value, such as "?", beside the usual ones (empty, NA, null, NaN, ...)."""
     quote: str | None = '"'

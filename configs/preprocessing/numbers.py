@@ -38,12 +38,13 @@ class FittedNumber(Spec):
         Raises DataError on a number that float32 cannot hold once it is scaled.
         """
         numbers = as_numbers(column, values)
-        shaped = self.shaped(column, np.where(np.isnan(numbers), self.fill, numbers))
+        missing = np.isnan(numbers)
+        shaped = self.shaped(column, np.where(missing, self.fill, numbers) if missing.any() else numbers)
         if self.one_hot:
             return np.eye(self.outputs)[shaped.astype(np.int64)]
         with np.errstate(over="ignore"):
             scaled = self.scaling(shaped)
-        require_small(column, numbers, np.abs(scaled))
+        require_small(column, numbers, scaled)
         return np.asarray(scaled[..., None])
 
     def shaped(self, column: str, numbers: np.ndarray) -> np.ndarray:

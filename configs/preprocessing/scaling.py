@@ -37,4 +37,6 @@ class Scaling(Spec):
         return cls(shift=shift, unit=1.0 if unit <= 1e-14 * largest else unit)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        return (values - self.shift) / self.unit
+        scaled = np.asarray(values - self.shift)
+        scaled /= self.unit
+        return scaled

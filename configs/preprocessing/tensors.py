@@ -30,12 +30,14 @@ class FittedTensor(Spec):
             raise BadValue(f"column {column!r}, row ", row + 1, f": holds a value that is not finite{FIX}")
         if self.kind == "image" and len(self.shape) == 2:
             tensor = tensor[..., None]
-        done = tensor / np.float32(self.divide_by)
+        # In place where the values were copied already: allocating costs as much as dividing.
+        out = None if np.may_share_memory(tensor, values) else tensor
+        done = np.divide(tensor, np.float32(self.divide_by), out=out)
         if self.mean != 0.0:
             done -= np.asarray(self.mean, np.float32)
         if self.std != 1.0:
             done /= np.asarray(self.std, np.float32)
-        return done
+        return np.asarray(done)
 
     def _tensor(self, column: str, values: np.ndarray) -> np.ndarray:
         try:

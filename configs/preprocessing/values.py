@@ -70,13 +70,19 @@ def flat(column: str, values: np.ndarray) -> np.ndarray:
     return values.reshape(-1)
 
 
-def require_small(column: str, numbers: np.ndarray, sizes: np.ndarray) -> None:
-    """Raise DataError naming the first row whose size (NaN for a missing one) is more than float32 can hold."""
-    # The largest first: it is one pass without a temporary array, and the usual answer is that all is well.
-    if not np.fmax.reduce(sizes, axis=None, initial=0.0) > LARGEST:
+def require_small(column: str, numbers: np.ndarray, scaled: np.ndarray) -> None:
+    """Raise DataError naming the first row whose scaled value (NaN for a missing one) float32 cannot hold."""
+    if not _largest(scaled) > LARGEST:
         return
-    index = np.flatnonzero(sizes.reshape(-1) > LARGEST)[0]
+    index = np.flatnonzero(np.abs(scaled.reshape(-1)) > LARGEST)[0]
     raise bad_value(column, numbers, index, f"{numbers.reshape(-1)[index]:g} is too large{FIX}")
+
+
+def _largest(numbers: np.ndarray) -> float:
+    """The largest absolute value, 0 where there is none; without a temporary array, as the usual answer is that all is
+    well."""
+    flat_numbers = numbers.reshape(-1)
+    return float(max(np.fmax.reduce(flat_numbers, initial=0.0), -np.fmin.reduce(flat_numbers, initial=0.0)))
 
 
 def as_numbers(column: str, values: np.ndarray) -> np.ndarray:
@@ -94,13 +100,13 @@ def as_numbers(column: str, values: np.ndarray) -> np.ndarray:
 
 
 def _require_finite(column: str, values: np.ndarray, numbers: np.ndarray) -> None:
-    largest = np.fmax.reduce(np.abs(numbers), initial=0.0)
+    largest = _largest(numbers)
     if largest <= LARGEST:
         return
     if np.isinf(largest):
         index = np.flatnonzero(np.isinf(numbers))[0]
         raise bad_value(column, values, index, f"got an infinite value{FIX}")
-    require_small(column, numbers.reshape(values.shape), np.abs(numbers))
+    require_small(column, numbers.reshape(values.shape), numbers)
 
 
 def _quick_numbers(plain: np.ndarray) -> np.ndarray | None:

@@ -136,9 +136,24 @@ def from_arrow(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
         return np.full(len(column), None, object)
     if pa.types.is_integer(column.type) and not column.null_count:
         return np.asarray(column.to_numpy())
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+    if pa.types.is_floating(column.type):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    if pa.types.is_integer(column.type):
         return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
-    if not pa.types.is_string(column.type):
+    return _other_from_arrow(column)
+
+
+def _other_from_arrow(column: Any) -> np.ndarray:
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _other_from_arrow(column.cast(kind.storage_type)).reshape(len(column), *getattr(kind, "shape", [-1]))
+    if pa.types.is_dictionary(kind):
+        return from_arrow(column.cast(kind.value_type))
+    if pa.types.is_decimal(kind):
+        return from_arrow(column.cast(pa.float64()))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return from_values(column.to_pylist(), "array")
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_string(kind)):
         column = column.cast(pa.string())
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
@@ -165,4 +180,6 @@ def _numbers(values: list[Any]) -> np.ndarray:
             return np.full(len(values), None, object)
         return np.array([np.nan if value is None else value for value in values], np.float64)
     array = np.asarray(values)
-    return array.astype(np.int64) if array.dtype.kind == "b" else array
+    if array.dtype.kind == "b":
+        return array.astype(np.int64)
+    return array if array.dtype.kind in "if" else array.astype(np.float64)  # integers of more than 64 bits

@@ -39,8 +39,9 @@ def test_the_tree_is_read(small_job: Make) -> None:
 
 
 def test_every_recipe_is_valid() -> None:
-    assert recipe_names() == ["digits", "titanic"]
-    assert [load_spec(name).name for name in recipe_names()] == ["digits", "titanic"]
+    names = "adult cifar digits fashion housing pollution reviews sms titanic".split()
+    assert recipe_names() == names
+    assert [load_spec(name).name for name in recipe_names()] == names
 
 
 def test_a_spec_cannot_be_changed(small_job: Make) -> None:
@@ -169,12 +170,12 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(small_job: Make) -> None:
         (
             "titanik",
             "titanik: neither a file nor a recipe; unknown recipe 'titanik'; did you mean 'titanic'? "
-            "Valid: digits, titanic",
+            "Valid: adult, cifar, digits, fashion, housing, pollution, reviews, sms, titanic",
         ),
         (
             "elsewhere/titanic",
             "elsewhere/titanic: neither a file nor a recipe; unknown recipe 'elsewhere/titanic'. "
-            "Valid: digits, titanic",
+            "Valid: adult, cifar, digits, fashion, housing, pollution, reviews, sms, titanic",
         ),
         (".", ".: is a folder. Give the path of a job's YAML file"),
     ],
