@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -224,6 +225,17 @@ def test_the_page_of_the_docs_does_what_it_says(ask: Ask, cluster: Any, mlflow_s
     assert "had ended already (succeeded)" in printed["stop False"]
     assert "created; it serves titanic version 2" in printed["deploy False"]
     assert "KubeRay starts a new cluster beside the old one" in printed["deploy True"]
+
+
+def test_the_job_of_the_administrators_page_is_accepted(ask: Ask, cluster: Any) -> None:
+    page = (Path(__file__).parents[3] / "k8s" / "README.md").read_text()
+    found = re.search(r"^ringmaster (submit .*)$", page, re.MULTILINE)
+    assert found
+    done = ask(*shlex.split(found[1]))
+    assert done.code == 0, done.err
+    (name,) = [name for plural, _, name in cluster.objects if plural == "rayjobs"]
+    assert done.out == f"{name}\n"
+    assert name.startswith("digits-")
 
 
 def finish(cluster: Any, name: str) -> None:
