@@ -304,3 +304,7 @@ def _agreed(question: str) -> bool:
     except EOFError as error:
         console.err.print()
         raise SpecError("there is no terminal to answer on; add --yes to remove the folder unasked") from error
+
+
+# What a first user needs comes first in --help.
+app.registered_commands.sort(key=lambda one: getattr(one.callback, "__module__", "") != __name__)
