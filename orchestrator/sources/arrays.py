@@ -1,13 +1,16 @@
 """NumPy arrays in files: MNIST's IDX, and `.npz` -> columns."""
 
+import io
 import struct
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from configs.errors import DataError
+from configs.errors import DataError, one_line
 from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
 from orchestrator.sources.places import File
 
@@ -42,6 +45,47 @@ def _idx_rows(parts: "dict[str, _Idx]", file: File, reading: Reading) -> Iterato
     for start in range(0, rows, step):
         count = min(step, rows - start)
         yield Block({name: parts[name].take(count) for name in names}, file.name, start + 1)
+    for name in names:
+        parts[name].require_end()
+
+
+def npz_blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
+    """Give the rows of `.npz` files, a column per array. Raises DataError where arrays differ in length."""
+    for file in files:
+        columns = _npz(file, reading)
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"{file.name}: its arrays differ in length: {lengths}; every row needs a value of each")
+        rows = next(iter(lengths.values()), 0)
+        row_bytes = sum(column.nbytes for column in columns.values()) // max(rows, 1)
+        step = max(1, rows if reading.whole else BLOCK_BYTES // max(row_bytes, 1))
+        for start in range(0, rows, step):
+            part = {name: column[start : start + step] for name, column in columns.items()}
+            yield Block(part, file.name, start + 1)
+
+
+def _npz(file: File, reading: Reading) -> dict[str, np.ndarray]:
+    name = ""
+    try:
+        with np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
+            columns = {}
+            for name in reading.choose(arrays.files, file.name):
+                columns[name] = _plain(arrays[name])
+                if columns[name].ndim == 0:
+                    raise DataError(f"{file.name}: array {name!r} is one value, expected a value per row")
+            return columns
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, pa.ArrowException) as error:
+        where = f"array {name!r} of {file.name}" if name else file.name
+        if "allow_pickle" in str(error):
+            raise DataError(f"{where}: holds Python objects, which are never loaded; save numbers or texts") from error
+        raise DataError(f"{where}: cannot be read as npz: {one_line(error)}") from error
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Texts as objects, booleans as integers; numbers as they are."""
+    if array.dtype.kind == "U":
+        return array.astype(object)
+    return array.astype(np.int64) if array.dtype.kind == "b" else array
 
 
 class _Idx:
@@ -80,12 +124,17 @@ class _Idx:
         array = array.astype(self._type.newbyteorder("="), copy=False)
         return array[..., None] if array.ndim == 3 else array
 
-    def _read(self, size: int) -> bytes:
+    def require_end(self) -> None:
+        """Raise DataError where bytes follow; also makes a decompressor check the last of them."""
+        if self._read(1, whole=False):
+            raise self._broken("it is longer than its header says")
+
+    def _read(self, size: int, *, whole: bool = True) -> bytes:
         try:
             data = bytes(self._stream.read(size))
         except (pa.ArrowException, OSError) as error:
             raise self._broken(str(error)) from error
-        if len(data) < size:
+        if whole and len(data) < size:
             raise self._broken(f"it ends {size - len(data)} bytes too early; fetch it again")
         return data
 

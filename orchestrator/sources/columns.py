@@ -10,13 +10,16 @@ from configs.errors import DataError
 from configs.features import EVERY_OTHER
 from configs.job import JobSpec
 from configs.preprocessing import BadValue, as_numbers
-from orchestrator.sources import arrays, csv_files, images, texts
+from orchestrator.sources import arrays, csv_files, images, json_lines, parquet_files, texts
 from orchestrator.sources.blocks import BadRows, Block, Reading, require_columns
 from orchestrator.sources.functions import call_source
 from orchestrator.sources.places import File, Found, find, find_file
 
 READERS: dict[str, Callable[[Sequence[File], Reading], Iterator[Block]]] = {
     "csv": csv_files.blocks,
+    "parquet": parquet_files.blocks,
+    "json": json_lines.blocks,
+    "npz": arrays.npz_blocks,
     "idx": arrays.idx_blocks,
     "images": images.blocks,
     "text": texts.blocks,
@@ -125,6 +128,8 @@ def _column(name: str, blocks: list[Block], reading: Reading) -> np.ndarray:
     if len(kinds) == 1:
         _require_shape(name, blocks)
         return np.concatenate(arrays_)
+    if reading.bad.skip:
+        return np.concatenate([array.astype(object) for array in arrays_])
     return np.concatenate([_as_number_column(name, block, blocks) for block in blocks])
 
 
@@ -133,7 +138,8 @@ def _as_number_column(name: str, block: Block, blocks: list[Block]) -> np.ndarra
     try:
         return as_numbers(name, block.columns[name])
     except BadValue as error:
-        raise error.at(block.first_row, block.file) from error
+        other = next(one.file for one in blocks if one.columns[name].dtype != object)
+        raise DataError(f"{error.at(block.first_row, block.file)}, as in {other}") from error
 
 
 def _require_shape(name: str, blocks: list[Block]) -> None:

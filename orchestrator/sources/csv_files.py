@@ -36,6 +36,10 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
         yield from table.whole(names) if reading.whole else table.blocks(names)
 
 
+OnBad = Callable[[str], None]
+"""Is told of each row that is left out."""
+
+
 @dataclass(frozen=True)
 class _Table:
     file: File
@@ -44,25 +48,29 @@ class _Table:
     def names(self) -> list[str]:
         """The columns of the file, as its header or `read.names` has them."""
         options = self._convert([], {})
-        return list(self._attempt(lambda: self._open(options).schema.names))
+        return list(self._attempt(lambda: self._open(options, lambda problem: None).schema.names))
 
     def whole(self, names: list[str]) -> Iterator[Block]:
         """All rows as one block, each column of the type that fits all of its values."""
         declared = self._types(names)
+        skipped: list[str] = []
         try:
-            table = self._read(self._convert(names, declared), threads=True)
+            table = self._read(self._convert(names, declared), skipped.append, threads=True)
         except (pa.ArrowInvalid, OSError, UnicodeError):
             # Once more without the number types, so that one bad value leaves a column of texts, which preprocessing
             # can name; and by one thread, which can say which row is ragged.
             texts = {name: kind for name, kind in declared.items() if kind == pa.string()}
             options = self._convert(names, texts)
-            table = self._attempt(lambda: self._read(options, threads=False))
+            skipped.clear()
+            table = self._attempt(lambda: self._read(options, skipped.append, threads=False))
+        for problem in skipped:
+            self.reading.bad.add(problem)
         yield Block({name: from_arrow(table[name]) for name in names}, self.file.name, 1)
 
     def blocks(self, names: list[str]) -> Iterator[Block]:
         """The rows in blocks of bounded memory; numbers that are none stay texts."""
         options = self._convert(names, dict.fromkeys(names, pa.string()))
-        reader = self._attempt(lambda: self._open(options))
+        reader = self._attempt(lambda: self._open(options, self.reading.bad.add))
         row = 1
         while (batch := self._attempt(lambda: next(reader, None))) is not None:
             if batch.num_rows:
@@ -90,13 +98,13 @@ class _Table:
             null_values=sorted(MISSING_TEXTS | set(self.reading.read.missing)),
         )
 
-    def _read(self, convert: pa.csv.ConvertOptions, *, threads: bool) -> pa.Table:
-        skips = self.reading.bad.skip
+    def _read(self, convert: pa.csv.ConvertOptions, on_bad: OnBad, *, threads: bool) -> pa.Table:
+        skips = self.reading.bad.skip  # only one thread can say which row it was
         with self._source() as source:
-            return pa.csv.read_csv(source, self._options(threads and not skips), self._parse(), convert)
+            return pa.csv.read_csv(source, self._options(threads and not skips), self._parse(on_bad), convert)
 
-    def _open(self, convert: pa.csv.ConvertOptions) -> Any:
-        return pa.csv.open_csv(self._source(), self._options(False), self._parse(), convert)
+    def _open(self, convert: pa.csv.ConvertOptions, on_bad: OnBad) -> Any:
+        return pa.csv.open_csv(self._source(), self._options(False), self._parse(on_bad), convert)
 
     def _options(self, threads: bool) -> pa.csv.ReadOptions:
         read = self.reading.read
@@ -108,21 +116,21 @@ class _Table:
             encoding="utf8" if self._rewritten else read.encoding.replace("utf-8", "utf8"),
         )
 
-    def _parse(self) -> pa.csv.ParseOptions:
+    def _parse(self, on_bad: OnBad) -> pa.csv.ParseOptions:
         read = self.reading.read
         quote = '"' if self._rewritten else read.quote
+
+        def skip(row: Any) -> str:
+            counts = f"expected {row.expected_columns} columns, got {row.actual_columns}"
+            on_bad(f"{self.file.name}, row {row.number}: {counts}")
+            return "skip"
+
         return pa.csv.ParseOptions(
             delimiter="," if self._rewritten else self._separator,
             quote_char=quote or False,
             newlines_in_values=quote is not None,
-            invalid_row_handler=self._skip if self.reading.bad.skip else None,
+            invalid_row_handler=skip if self.reading.bad.skip else None,
         )
-
-    def _skip(self, row: Any) -> str:
-        self.reading.bad.add(
-            f"{self.file.name}, row {row.number}: expected {row.expected_columns} columns, got {row.actual_columns}"
-        )
-        return "skip"
 
     @property
     def _separator(self) -> str:

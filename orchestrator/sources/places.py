@@ -195,5 +195,6 @@ def _hidden(parts: Iterable[str]) -> bool:
 
 def _of_format(paths: list[str], given: str | None) -> list[str]:
     """Of a folder's files those whose name tells the format; where none does, all that tell no other one."""
-    told = [path for path in paths if format_of(path) == given or (given is None and format_of(path))]
-    return told if told or given is None else [path for path in paths if format_of(path) is None]
+    told = {path: format_of(path) for path in paths}
+    chosen = [path for path, kind in told.items() if kind is not None and given in (None, kind)]
+    return chosen if chosen or given is None else [path for path, kind in told.items() if kind is None]

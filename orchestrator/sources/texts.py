@@ -50,16 +50,25 @@ Rows = tuple[str, int, list[str], list[str]]
 
 def _of_lines(files: Sequence[File], reading: Reading) -> Iterator[Rows]:
     for file in files:
-        first, line = 1, 1
-        lines = _open(file, reading)
+        first = 1
+        for lines in numbered_lines(file, reading):
+            yield file.name, first, list(lines.values()), [file.name] * len(lines)
+            first += len(lines)
+
+
+def numbered_lines(file: File, reading: Reading) -> Iterator[dict[int, str]]:
+    """Give the lines that are not blank, by their number from 1, without their ends; about BLOCK_BYTES at a time.
+
+    Raises DataError naming the line that is not of the encoding.
+    """
+    number = 1
+    with _open(file, reading) as lines:
         while some := _attempt(file, lines.readlines, BLOCK_BYTES):
-            texts = [text.rstrip("\r\n") for text in some]
-            kept = [text for number, text in enumerate(texts, line) if text and _is_good(file, number, text, reading)]
-            line += len(some)
+            texts = {place: text.rstrip("\r\n") for place, text in enumerate(some, number)}
+            number += len(some)
+            kept = {place: text for place, text in texts.items() if text and _is_good(file, place, text, reading)}
             if kept:
-                yield file.name, first, kept, [file.name] * len(kept)
-                first += len(kept)
-        lines.close()
+                yield kept
 
 
 def _of_files(files: Sequence[File], reading: Reading) -> Iterator[Rows]:

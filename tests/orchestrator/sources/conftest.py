@@ -16,7 +16,7 @@ JOB = {"name": "job", "model": {"function": "a:b"}, "train": {"loss": "mse"}}
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobSpec]:
-    """Return `make(**data)`: a job on numbers x that predicts y, in a folder of its own, unless data says otherwise."""
+    """Return `make(**data)`: a job in a folder of its own that predicts y from a number x, unless data says more."""
     monkeypatch.chdir(tmp_path)
 
     def make(**data: Any) -> JobSpec:
