@@ -84,7 +84,8 @@ def plan(
     job: Job,
     overrides: Overrides = None,
     address: Annotated[
-        str | None, typer.Option(help=f"Dashboard of a Ray cluster to check; by default {ADDRESS_VARIABLE}.")
+        str | None,
+        typer.Option(help=f"Dashboard of a Ray cluster to check; by default {ADDRESS_VARIABLE}, or this machine."),
     ] = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -99,9 +100,13 @@ def plan(
     made = make_plan(spec, prepare(spec))
     address = address or os.environ.get(ADDRESS_VARIABLE)
     room: dict[str, Any] | None = None
-    if address:
+    from orchestrator.submit.room import find_room, this_machine
+
+    if not address and spec.cluster.address is None:
+        found = find_room(spec.cluster, [this_machine()])
+        room = {"address": None, "nodes": 1, **asdict(found), "free": found.total}
+    elif address:
         from orchestrator.submit.ray_dashboard import Dashboard
-        from orchestrator.submit.room import find_room
 
         dashboard = Dashboard(address)
         nodes = dashboard.nodes()
@@ -148,12 +153,11 @@ def _plan_lines(made: dict[str, Any], room: dict[str, Any] | None) -> list[str]:
         f"{_size(made['batch_bytes_per_worker'])} per batch of a worker; the model comes on top",
     ]
     if room:
-        total = ", ".join(
-            f"{amount:g} {name} ({room['free'][name]:g} free now)" for name, amount in room["total"].items()
-        )
-        lines.append(
-            f"cluster {room['address']}: {room['nodes']} node(s), {total}; it holds {room['workers']} worker(s)"
-        )
+        shown = {name: f"{amount:g} {name}" for name, amount in room["total"].items()}
+        if room["address"]:
+            shown = {name: f"{text} ({room['free'][name]:g} free now)" for name, text in shown.items()}
+        where = f"cluster {room['address']}: {room['nodes']} node(s)" if room["address"] else "this machine"
+        lines.append(f"{where}, {', '.join(shown.values())}; it holds {room['workers']} worker(s)")
     return lines
 
 

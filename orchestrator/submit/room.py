@@ -1,5 +1,8 @@
 """Whether the nodes of a cluster can hold all workers of a job at once, and what is missing."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,6 +32,23 @@ class Room:
     """CPU, and GPU where the job uses them, of all nodes."""
     problem: str | None
     """What is missing and what to do, one line; None where the workers fit."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A host that is asked without Ray."""
+
+    name: str
+    resources: dict[str, float]
+
+
+def this_machine() -> Machine:
+    """What a private cluster would have: Ray counts the same."""
+    gpus = 0
+    if shutil.which("nvidia-smi"):
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+        gpus = listed.stdout.count("GPU ")
+    return Machine("this machine", {"CPU": float(os.cpu_count() or 1), "GPU": float(gpus)})
 
 
 def find_room(cluster: ClusterSpec, nodes: Sequence[NodeLike]) -> Room:
