@@ -15,6 +15,11 @@ import tensorflow as tf
 
 from trainers.job import Split
 
+CHUNK_BYTES = 4 * 2**20
+CHUNK_STEPS = 64
+"""Batches go from Python to TensorFlow in chunks of at most so many bytes and steps: a crossing costs 0.7 ms, as much as
+a tenth of a small model's step, whatever it carries."""
+
 
 def steps_per_epoch(rows: int, global_batch_rows: int) -> int:
     """Global batches that cover `rows`; the last one may be short."""
@@ -38,65 +43,84 @@ def may_be_empty(rows: int, global_batch_rows: int, size: int) -> bool:
     return global_batch_rows < size or 0 < rows % global_batch_rows < size
 
 
-def rank_batches(
-    order: np.ndarray, global_batch_rows: int, *, rank: int, size: int
+def rank_chunks(
+    order: np.ndarray, global_batch_rows: int, *, rank: int, size: int, first_step: int = 0, steps: int = CHUNK_STEPS
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield (row numbers, share) per global batch.
+    """Yield (row numbers, share) for up to `steps` global batches at a time; row numbers: (steps, local rows).
 
-    A rank with no row of a batch gets that batch's first row with share 0: it must step with the others.
+    A rank with no row of a batch gets that batch's first row with share 0: it must step with the others. A short last
+    batch is a chunk of its own.
     """
-    for start in range(0, len(order), global_batch_rows):
-        batch = order[start : start + global_batch_rows]
-        mine = batch[rank_slice(len(batch), rank=rank, size=size)]
-        share = size * len(mine) / len(batch)
-        yield (mine if len(mine) else batch[:1]), share
+    full = len(order) // global_batch_rows
+    bounds = [(step, min(step + steps, full)) for step in range(first_step, full, steps)]
+    chunks = [order[a * global_batch_rows : b * global_batch_rows].reshape(b - a, -1) for a, b in bounds]
+    rest = order[max(full, first_step) * global_batch_rows :]
+    for chunk in [*chunks, rest[np.newaxis]]:
+        rows = chunk.shape[1]
+        if rows:
+            mine = chunk[:, rank_slice(rows, rank=rank, size=size)]
+            share = size * mine.shape[1] / rows
+            yield (mine if mine.shape[1] else chunk[:, :1]), share
 
 
-def training_dataset(
-    split: Split, *, global_batch_rows: int, rank: int, size: int, seed: int, first_epoch: int
+def rank_batches(
+    order: np.ndarray, global_batch_rows: int, *, rank: int, size: int, first_step: int = 0
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield (row numbers, share) per global batch, from `first_step` on; see `rank_chunks`."""
+    for rows, share in rank_chunks(order, global_batch_rows, rank=rank, size=size, first_step=first_step):
+        yield from ((row, share) for row in rows)
+
+
+def training_dataset(  # noqa: PLR0913 - a shard and a position in the run
+    split: Split, *, global_batch_rows: int, rank: int, size: int, seed: int, first_epoch: int, first_step: int = 0
 ) -> tf.data.Dataset:
-    """Endless (x, y, share) batches in shuffled order, from `first_epoch` on.
+    """Endless (x, y[, weight], share) batches in shuffled order, from a step of `first_epoch` on.
 
-    share: (local rows,) float32, one value repeated. Endless, because destroying a tf.data iterator at the end of an
-    epoch would stall (see `_dataset`).
+    weight and share: (local rows,) float32; the share is one value repeated. Endless, because destroying a tf.data
+    iterator at the end of an epoch would stall (see `_dataset`).
     """
 
-    def batches() -> Iterator[Any]:
-        epoch = first_epoch
+    def chunks() -> Iterator[Any]:
+        epoch, step = first_epoch, first_step
         while True:
             order = epoch_order(len(split), seed=seed, epoch=epoch)
-            yield from _take(split, order, global_batch_rows, rank, size)
-            epoch += 1
+            yield from _take(split, order, global_batch_rows, rank=rank, size=size, first_step=step)
+            epoch, step = epoch + 1, 0
 
-    return _dataset(batches, split)
+    return _dataset(chunks, split)
 
 
 def evaluation_dataset(split: Split, *, global_batch_rows: int, rank: int, size: int) -> tf.data.Dataset:
-    """(x, y, share) batches of one pass in file order, repeated for ever."""
+    """(x, y[, weight], share) batches of one pass in file order, repeated for ever."""
 
-    def batches() -> Iterator[Any]:
+    def chunks() -> Iterator[Any]:
         while True:
-            yield from _take(split, np.arange(len(split)), global_batch_rows, rank, size)
+            yield from _take(split, np.arange(len(split)), global_batch_rows, rank=rank, size=size)
 
-    return _dataset(batches, split)
+    return _dataset(chunks, split)
 
 
-def _take(split: Split, order: np.ndarray, global_batch_rows: int, rank: int, size: int) -> Iterator[Any]:
-    for rows, share in rank_batches(order, global_batch_rows, rank=rank, size=size):
+def _take(split: Split, order: np.ndarray, global_batch_rows: int, **shard: int) -> Iterator[Any]:
+    """(x, y[, weight], share) of several batches at a time, each with axes (steps, local rows, ...)."""
+    row_bytes = sum(array.nbytes // max(1, len(array)) for array in (*split.inputs.values(), split.target))
+    local_rows = -(-global_batch_rows // shard["size"])
+    steps = min(CHUNK_STEPS, max(1, CHUNK_BYTES // max(1, row_bytes * local_rows)))
+    for rows, share in rank_chunks(order, global_batch_rows, **shard, steps=steps):
         part = split.take(rows)
-        yield part.x, part.target, np.full(len(rows), share, np.float32)
+        weight = () if part.weight is None else (part.weight,)
+        yield part.x, part.target, *weight, np.full(rows.shape, share, np.float32)
 
 
-def _dataset(batches: Any, split: Split) -> tf.data.Dataset:
+def _dataset(chunks: Any, split: Split) -> tf.data.Dataset:
     def rows_of(array: np.ndarray) -> tf.TensorSpec:
-        return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+        return tf.TensorSpec((None, None, *array.shape[1:]), array.dtype)
 
-    signature = (
-        keras.tree.map_structure(rows_of, split.x),
-        rows_of(split.target),
-        tf.TensorSpec((None,), tf.float32),
-    )
+    numbers = tf.TensorSpec((None, None), tf.float32)
+    weight = () if split.weight is None else (numbers,)
+    signature = (keras.tree.map_structure(rows_of, split.x), rows_of(split.target), *weight, numbers)
     options = tf.data.Options()
     # With autotune on, ending an iterator waits for the autotune thread's nap, which doubles up to seconds.
     options.autotune.enabled = False
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2).with_options(options)
+    dataset = tf.data.Dataset.from_generator(chunks, output_signature=signature).prefetch(1)
+    one_by_one = dataset.flat_map(lambda *chunk: tf.data.Dataset.from_tensor_slices(chunk))
+    return one_by_one.prefetch(2).with_options(options)

@@ -13,16 +13,25 @@ TRAIN, VALID, TEST = "train", "valid", "test"
 
 @dataclass(frozen=True)
 class Split:
-    """Preprocessed rows: every input array and the target have the rows as first axis."""
+    """Preprocessed rows: every array has the rows as first axis.
+
+    weight: (rows,) float32, what a row counts in the loss; None where all count 1.
+    source_rows: (rows,) int64, each row's number in the source, from 1, where it is known.
+    """
 
     inputs: Mapping[str, np.ndarray]
     target: np.ndarray
+    weight: np.ndarray | None = None
+    source_rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target)
 
     def take(self, rows: np.ndarray | slice) -> "Split":
-        return Split({name: array[rows] for name, array in self.inputs.items()}, self.target[rows])
+        """The given rows, in the given order; `rows` may have any number of axes, which then come first."""
+        weight = None if self.weight is None else self.weight[rows]
+        numbers = None if self.source_rows is None else self.source_rows[rows]
+        return Split({name: array[rows] for name, array in self.inputs.items()}, self.target[rows], weight, numbers)
 
     @property
     def x(self) -> Any:

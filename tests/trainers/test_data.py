@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainers.data import (
@@ -12,6 +13,7 @@ from trainers.data import (
     evaluation_dataset,
     may_be_empty,
     rank_batches,
+    rank_chunks,
     rank_slice,
     steps_per_epoch,
     training_dataset,
@@ -21,9 +23,9 @@ from trainers.job import Split
 ROWS, BATCH, SIZE = st.integers(1, 60), st.integers(1, 20), st.integers(1, 9)
 
 
-def real_rows(order: np.ndarray, batch: int, *, rank: int, size: int) -> list[np.ndarray]:
+def real_rows(order: np.ndarray, batch: int, **shard: int) -> list[np.ndarray]:
     """Per step the rows that this rank trains on: none where its share is 0."""
-    return [rows if share else rows[:0] for rows, share in rank_batches(order, batch, rank=rank, size=size)]
+    return [rows if share else rows[:0] for rows, share in rank_batches(order, batch, **shard)]
 
 
 @given(ROWS, BATCH, SIZE)
@@ -66,6 +68,62 @@ def test_a_rank_always_has_a_row_to_step_with(rows: int, batch: int, size: int) 
             assert set(mine) <= set(order[step * batch : (step + 1) * batch])
             empty = empty or share == 0
     assert may_be_empty(rows, batch, size) == empty
+
+
+@given(ROWS, BATCH, SIZE, st.data())
+def test_a_resume_on_any_number_of_ranks_goes_on_with_the_very_next_row(
+    rows: int, batch: int, size: int, data: st.DataObject
+) -> None:
+    """The rows of the first steps, on one number of ranks, and the rest, on another, are the epoch."""
+    done = data.draw(st.integers(0, steps_per_epoch(rows, batch)))
+    other = data.draw(SIZE)
+    order = epoch_order(rows, seed=5, epoch=1)
+    before = [real_rows(order, batch, rank=rank, size=size)[:done] for rank in range(size)]
+    after = [real_rows(order, batch, rank=rank, size=other, first_step=done) for rank in range(other)]
+    seen = [part for ranks in (before, after) for step in zip(*ranks, strict=True) for part in step]
+    assert np.concatenate(seen).tolist() == order.tolist()
+
+
+@given(ROWS, BATCH, SIZE, st.integers(1, 8))
+def test_how_many_steps_travel_together_changes_nothing(rows: int, batch: int, size: int, steps: int) -> None:
+    order = epoch_order(rows, seed=5, epoch=1)
+    for rank in range(size):
+        chunks = rank_chunks(order, batch, rank=rank, size=size, steps=steps)
+        found = [(row.tolist(), share) for rows_of_chunk, share in chunks for row in rows_of_chunk]
+        single = [(row.tolist(), share) for row, share in rank_batches(order, batch, rank=rank, size=size)]
+        assert found == single
+
+
+METRICS = [
+    keras.metrics.MeanMetricWrapper(keras.losses.mean_squared_error),
+    keras.metrics.BinaryAccuracy(),
+    keras.metrics.AUC(num_thresholds=11),
+]
+
+
+@settings(max_examples=25, deadline=None)
+@given(ROWS, BATCH, SIZE, st.booleans())
+def test_metric_states_summed_over_ranks_give_the_metrics_of_one_process(
+    rows: int, batch: int, size: int, weighted: bool
+) -> None:
+    rng = np.random.default_rng(rows)
+    label, output = rng.integers(0, 2, rows).astype(np.float32), rng.random(rows, dtype=np.float32)
+    weight = rng.random(rows, dtype=np.float32) if weighted else np.ones(rows, np.float32)
+    order = epoch_order(rows, seed=5, epoch=1)
+    for metric in METRICS:
+        results = []
+        for ranks in (1, size):
+            total = [np.zeros(variable.shape) for variable in metric.variables]
+            for rank in range(ranks):
+                metric.reset_state()
+                for mine in real_rows(order, batch, rank=rank, size=ranks):
+                    if len(mine):
+                        metric.update_state(label[mine, None], output[mine, None], sample_weight=weight[mine, None])
+                total = [a + np.asarray(b) for a, b in zip(total, metric.variables, strict=True)]
+            for variable, value in zip(metric.variables, total, strict=True):
+                variable.assign(value)
+            results.append(float(metric.result()))
+        assert results[1] == pytest.approx(results[0], abs=1e-5)
 
 
 @given(st.integers(0, 50), SIZE)
@@ -111,7 +169,7 @@ def test_steps_per_epoch(rows: int, batch: int, steps: int) -> None:
     assert steps_per_epoch(rows, batch) == steps
 
 
-def taken(dataset: Any, steps: int) -> list[tuple[list[float], list[float], list[float]]]:
+def taken(dataset: Any, steps: int) -> list[tuple[list[float], ...]]:
     return [tuple(part.tolist() for part in batch) for batch in dataset.take(steps).as_numpy_iterator()]
 
 
@@ -134,6 +192,7 @@ def test_a_resumed_run_sees_what_it_would_have_seen() -> None:
     shard = {"global_batch_rows": 2, "rank": 1, "size": 2, "seed": 0}
     whole = taken(training_dataset(SPLIT, **shard, first_epoch=0), 9)
     assert taken(training_dataset(SPLIT, **shard, first_epoch=2), 3) == whole[6:]
+    assert taken(training_dataset(SPLIT, **shard, first_epoch=1, first_step=2), 4) == whole[5:]
 
 
 def test_a_rank_without_rows_gets_one_of_share_0() -> None:
@@ -146,3 +205,9 @@ def test_several_inputs_stay_a_dict_by_name() -> None:
     x, y, share = evaluation_dataset(split, global_batch_rows=3, rank=0, size=1).element_spec
     assert {name: tuple(spec.shape) for name, spec in x.items()} == {"a": (None, 1), "b": (None, 2, 2)}
     assert (tuple(y.shape), tuple(share.shape)) == ((None,), (None,))
+
+
+def test_weights_travel_with_their_rows() -> None:
+    split = Split(SPLIT.inputs, SPLIT.target, weight=np.arange(5, dtype=np.float32) / 4)
+    dataset = evaluation_dataset(split, global_batch_rows=3, rank=1, size=2)
+    assert [weight for _, _, weight, _ in taken(dataset, 2)] == [[0.5], [1.0]]
