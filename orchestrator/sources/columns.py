@@ -10,7 +10,7 @@ from configs.errors import DataError
 from configs.features import EVERY_OTHER
 from configs.job import JobSpec
 from configs.preprocessing import BadValue, as_numbers
-from orchestrator.sources import arrays, csv_files, images, json_lines, parquet_files, texts
+from orchestrator.sources import arrays, csv_files, images, json_lines, parquet_files, texts, tfrecords
 from orchestrator.sources.blocks import BadRows, Block, Reading, require_columns
 from orchestrator.sources.functions import call_source
 from orchestrator.sources.places import File, Found, find, find_file
@@ -19,6 +19,7 @@ READERS: dict[str, Callable[[Sequence[File], Reading], Iterator[Block]]] = {
     "csv": csv_files.blocks,
     "parquet": parquet_files.blocks,
     "json": json_lines.blocks,
+    "tfrecord": tfrecords.blocks,
     "npz": arrays.npz_blocks,
     "idx": arrays.idx_blocks,
     "images": images.blocks,
