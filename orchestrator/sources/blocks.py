@@ -57,13 +57,14 @@ class Reading:
     """What a reader is asked for.
 
     kinds: how the job uses a column, where it says so; the others keep the type they have in the file.
-    wanted: columns to read; None reads all.
+    wanted: columns to read; None reads all. required: those that must be there then.
     whole: the rows will be held in memory together, so a block may be a whole file.
     """
 
     read: ReadSpec = ReadSpec()
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     wanted: tuple[str, ...] | None = None
+    required: tuple[str, ...] = ()
     bad: BadRows = field(default_factory=BadRows)
     whole: bool = False
 
@@ -71,7 +72,7 @@ class Reading:
     def of(cls, data: DataSpec, bad: BadRows, *, whole: bool) -> "Reading":
         """What a job reads from its files."""
         wanted = None if EVERY_OTHER in data.features else tuple(data.columns)
-        return cls(data.read, column_kinds(data), wanted, bad, whole)
+        return cls(data.read, column_kinds(data), wanted, tuple(data.columns), bad, whole)
 
     def choose(self, names: Iterable[str], source: str) -> list[str]:
         """The columns to read of those that are there. Raises DataError where one is missing or there twice."""
@@ -79,7 +80,7 @@ class Reading:
         twice = next((name for name in found if found.count(name) > 1), None)
         if twice is not None:
             raise DataError(f"{source}: the header has column {twice!r} twice; rename one")
-        require_columns(found, self.wanted or (), source)
+        require_columns(found, self.wanted or self.required, source)
         return [name for name in found if self.wanted is None or name in self.wanted]
 
 

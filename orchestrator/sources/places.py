@@ -126,7 +126,18 @@ def find(places: Sequence[str], home: Path, given: Format | None, key: str) -> F
 
 
 def _reason(place: str, error: Exception) -> str:
-    return f"cannot be reached: {one_line(error)}"
+    text = one_line(error)
+    if any(sign in text for sign in ("ACCESS_DENIED", "HTTP status 403", "PermissionDenied", "credentials")):
+        fix = FIXES.get(place.partition("://")[0], "give credentials that may read it")
+        return f"access is denied; {fix} ({text})"
+    return f"cannot be reached: {text}"
+
+
+FIXES = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, for an account that may read it",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS for an account that may read it",
+}
+"""What to do where access is denied, by the scheme of the URL. Credentials never stand in a YAML file."""
 
 
 def _on_this_machine(place: str, home: Path, given: str | None, key: str) -> list[File]:
