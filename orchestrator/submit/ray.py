@@ -32,7 +32,7 @@ from orchestrator.submit.target import RUN_PAGE, JobStatus, State, Submission
 OURS, NAME, MLFLOW = "ringmaster", "ringmaster.job", "ringmaster.mlflow"
 """Keys of the metadata that Ray keeps with a job."""
 LOCALHOST = ("://127.0.0.1", "://localhost", "://[::1]")
-STOP_S = 30
+STOP_S = 60
 """How long a job may take to close its MLflow run before Ray kills it."""
 QUIET_S = 10.0
 """After so long without a line the job is asked for, as a connection may be dead without a word."""

@@ -3,6 +3,7 @@
 Knows nothing about Ringmaster's jobs; see `ray.py`.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +22,12 @@ from configs.errors import ClusterError, one_line
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 (a path)
 CONNECT_S, READ_S = 5.0, 60.0
+CHATTER = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
+"""Loggers of Ray's client that tell every step."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class Dashboard:
     def __init__(self, address: str) -> None:
         """Ask for the version. Raises ClusterError when no Ray answers there, or not to us."""
         self.url = dashboard_url(address)
+        for name in CHATTER:
+            logging.getLogger(name).setLevel(logging.WARNING)
         token = read_token()
         self.has_token = token is not None
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -143,8 +152,9 @@ class Dashboard:
             found = re.match(r"Request failed with status code (\d+): (.*)", str(error), re.DOTALL)
             if found is None:
                 raise
-            lines = [line.strip() for line in found[2].rstrip(".").splitlines() if line.strip()]
-            raise Refused(f"{self.url} refuses: {(lines or [''])[-1][:400]}", int(found[1])) from error
+            # A traceback of the head node, in one of the dashboard: the last line that is not only a full stop.
+            lines = [line.strip() for line in found[2].splitlines() if line.strip(" .")]
+            raise Refused(f"{self.url} refuses: {(lines or ['no reason given'])[-1][:400]}", int(found[1])) from error
 
     def _state(self, path: str) -> list[dict[str, Any]]:
         return list(self.get(f"/api/v0/{path}")["data"]["result"]["result"])

@@ -23,6 +23,8 @@ class FakeDashboard:
         self.groups: list[dict[str, Any]] = []
         self.packages: dict[str, bytes] = {}
         self.bodies: list[dict[str, Any]] = []
+        self.usage: dict[str, list[float]] = {}
+        """Resource -> in use and in all."""
         self.endless = False
         """Whether a job that is followed runs on after what it has printed."""
         self.asked = 0
@@ -38,6 +40,7 @@ class FakeDashboard:
         app.router.add_get("/api/version", self._version)
         app.router.add_get("/api/v0/nodes", self._nodes)
         app.router.add_get("/api/v0/placement_groups", self._groups)
+        app.router.add_get("/api/cluster_status", self._cluster)
         app.router.add_get("/api/packages/{protocol}/{name}", self._no_package)
         app.router.add_put("/api/packages/{protocol}/{name}", self._put)
         app.router.add_get("/api/jobs/", self._jobs)
@@ -66,6 +69,9 @@ class FakeDashboard:
     async def _groups(self, _: web.Request) -> web.Response:
         return web.json_response({"result": True, "data": {"result": {"result": self.groups}}})
 
+    async def _cluster(self, _: web.Request) -> web.Response:
+        return web.json_response({"data": {"clusterStatus": {"loadMetricsReport": {"usage": self.usage}}}})
+
     async def _no_package(self, _: web.Request) -> web.Response:
         return web.Response(status=404)
 
@@ -80,8 +86,11 @@ class FakeDashboard:
         body = await request.json()
         self.bodies.append(body)
         if body["submission_id"] in self.jobs:
-            text = f"Traceback\nValueError: Job with submission_id {body['submission_id']} already exists. Please use"
-            return web.Response(status=400, text=text)
+            text = (
+                f"Traceback\nValueError: Job with submission_id {body['submission_id']} already exists. Use another."
+            )
+            outer = f"Traceback\nRuntimeError: Request failed with status code 400: {text}\n.\n"
+            return web.Response(status=500, text=outer)
         self.add(body["submission_id"], "PENDING")
         return web.json_response({"job_id": body["submission_id"], "submission_id": body["submission_id"]})
 

@@ -1,0 +1,86 @@
+"""The token of a cluster of your own, and the launcher file for hosts; `tests/cluster` starts one for real."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs.errors import ClusterError, SpecError
+from orchestrator import local_cluster
+from orchestrator.local_cluster import keep_token, launcher_file, read_hosts
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(local_cluster.tempfile, "tempdir", None)
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_a_token_is_made_once_and_is_the_owners_alone(home: Path) -> None:
+    path = keep_token()
+    assert path == home / ".ray" / "auth_token"
+    token = path.read_text()
+    assert (len(token), path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (64, 0o600, 0o700)
+    assert int(token, 16)
+    path.chmod(0o644)
+    assert keep_token().read_text() == token
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_token_of_the_environment_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    assert not keep_token().exists()
+
+
+def test_a_folder_that_somebody_else_made_is_not_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local_cluster.folder().mkdir()
+    (home / "kept").write_text("")
+    monkeypatch.setattr(local_cluster.shutil, "rmtree", lambda *_, **__: None)  # as where it is not ours to remove
+    with pytest.raises(ClusterError, match="cannot be used: File exists; remove it, or set TMPDIR"):
+        local_cluster.up(nodes=1, cpus_per_node=1, port=26379, dashboard_port=28265)
+
+
+def test_hosts_become_rays_own_launcher_file(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("# the head first\n10.0.0.1\nnode-2.example.com  # slow\n\n")
+    text = launcher_file(
+        read_hosts(tmp_path / "hosts"), user="me", key="~/.ssh/id", python="/opt/ringmaster/bin/python"
+    )
+    document = yaml.safe_load(text)
+    assert document["provider"] == {"type": "local", "head_ip": "10.0.0.1", "worker_ips": ["node-2.example.com"]}
+    assert document["auth"] == {"ssh_user": "me", "ssh_private_key": "~/.ssh/id"}
+    assert document["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
+    (head,) = [line for line in document["head_start_ray_commands"] if "start" in line]
+    assert head.startswith(
+        "RAY_AUTH_MODE=token /opt/ringmaster/bin/ray start --disable-usage-stats --head --port=6379"
+    )
+    (worker,) = [line for line in document["worker_start_ray_commands"] if "start" in line]
+    assert worker.endswith("--address=$RAY_HEAD_IP:6379")
+
+
+def test_ray_itself_takes_the_launcher_file() -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    document = yaml.safe_load(launcher_file(["10.0.0.1", "10.0.0.2"], user="me", key=None, python="python"))
+    prepared = prepare_config(document)
+    validate_config(prepared)
+    assert prepared["max_workers"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a host name or address on each line, got 'none'"),
+        ("a b\n", "expected a host name or address on each line, got 'a b'"),
+        ("a\nb\na\n", "a is listed twice; remove one"),
+    ],
+)
+def test_a_file_of_hosts_that_cannot_be_right(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "hosts").write_text(text)
+    with pytest.raises(SpecError, match=message):
+        read_hosts(tmp_path / "hosts")
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_hosts(tmp_path / "none")
