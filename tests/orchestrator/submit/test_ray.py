@@ -42,7 +42,7 @@ def test_a_job_travels_with_its_files_and_starts_like_everywhere(
     environment = body["runtime_env"]["env_vars"]
     assert (environment["MLFLOW_TRACKING_URI"], environment["RAY_JOB_STOP_WAIT_TIME_S"]) == (
         "http://mlflow:5000",
-        "30",
+        "60",
     )
     (package,) = fake.packages.values()
     with zipfile.ZipFile(io.BytesIO(package)) as archive:
