@@ -22,6 +22,8 @@ RUN python3 -m venv /opt/uv \
 COPY deploy/images/train-gpu.lock requirements-build.lock ./
 RUN /opt/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --require-hashes --requirement train-gpu.lock
 
+# From T4 to B200; without a list the kernels are compiled for every GPU that nvcc knows.
+ENV HOROVOD_BUILD_CUDA_CC_LIST=75,80,86,89,90,100
 # The wheel of NCCL holds libnccl.so.2 alone; the linker asks for libnccl.so.
 ENV NVIDIA=/opt/venv/lib/python3.12/site-packages/nvidia
 ENV HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_CUDA_HOME=/usr/local/cuda HOROVOD_NCCL_LINK=SHARED \

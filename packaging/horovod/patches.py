@@ -67,6 +67,37 @@ LET_THE_WRITER_FINISH = Edit(
 """,
 )
 
+# With HOROVOD_GPU_OPERATIONS only: TensorFlow no longer has the function that gives the CUDA stream of its own stream.
+# It would compile, and not load: undefined symbol.
+ASK_THE_STREAM_FOR_ITS_HANDLE = Edit(
+    path="horovod/tensorflow/mpi_ops.cc",
+    old="""\
+// Forward declaration of AsGpuStreamValue
+namespace stream_executor {
+namespace gpu {
+GpuStreamHandle AsGpuStreamValue(Stream* stream);
+} // namespace stream_executor
+} // namespace gpu
+#if TENSORFLOW_VERSION >= 2011000000
+#include "tensorflow/compiler/xla/stream_executor/stream.h"
+#else
+#include "tensorflow/stream_executor/stream.h"
+#endif // TENSORFLOW_VERSION >= 2011000000
+#endif // HAVE_GPU
+""",
+    new="""\
+#include "xla/stream_executor/stream.h"
+namespace stream_executor {
+namespace gpu {
+inline GpuStreamHandle AsGpuStreamValue(Stream* stream) {
+  return static_cast<GpuStreamHandle>(stream->platform_specific_handle().stream);
+}
+} // namespace gpu
+} // namespace stream_executor
+#endif // HAVE_GPU
+""",
+)
+
 # Debug information makes the extension 50 MB instead of 2 and a fifth of the compilation's time.
 # HOROVOD_DEBUG=1 still asks for a debug build.
 LEAVE_OUT_DEBUG_INFORMATION = Edit(path="setup.py", old="'RelWithDebInfo'", new="'Release'")
@@ -75,6 +106,7 @@ EDITS = (
     LEAVE_OUT_XLA_OPS,
     CARRY_INTERFACE_TO_PROCESS_SETS,
     LET_THE_WRITER_FINISH,
+    ASK_THE_STREAM_FOR_ITS_HANDLE,
     LEAVE_OUT_DEBUG_INFORMATION,
 )
 
