@@ -4,6 +4,8 @@ The command line prints them as one line and exits 1. Any other exception is a b
 traceback.
 """
 
+import re
+
 
 class RingmasterError(Exception):
     """Root of every error that is meant for the user."""
@@ -37,7 +39,11 @@ class DeployError(RingmasterError):
     """A registered model cannot be loaded or served."""
 
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Keras writes bold names into some messages."""
+
+
 def one_line(error: BaseException) -> str:
     """The message of an exception without line breaks, cut to a readable length."""
-    text = " ".join(str(error).split())
+    text = " ".join(COLOURS.sub("", str(error)).split())
     return text if len(text) <= 400 else f"{text[:400]} ..."

@@ -77,7 +77,7 @@ def prepare(spec: JobSpec) -> Prepared:
             preprocessing=preprocessing,
             source=source_name(spec.data),
             left_out=tuple(told(rows.dropped + examples.dropped)),
-            inferred=kinds_shown(data.features) if data.features != spec.data.features else "",
+            inferred="" if data.features == spec.data.features else _inferred(data, loaded.columns),
         ),
     )
 
@@ -90,6 +90,11 @@ class Examples:
     labels: np.ndarray
     source_rows: np.ndarray
     dropped: tuple[Dropped, ...] = ()
+
+
+def _inferred(data: DataSpec, columns: Columns) -> str:
+    taken = data.model_copy(update={"features": {}}).columns
+    return kinds_shown(data.features, [name for name in columns if name not in taken])
 
 
 def source_name(data: DataSpec) -> str:

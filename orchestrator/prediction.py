@@ -52,7 +52,8 @@ def read_rows(source: Path, fitted: Preprocessing) -> dict[str, np.ndarray]:
     found = find((str(source),), Path.cwd(), fitted.format or (None if format_of(source.name) else "csv"), "--input")
     kinds = {name: column_kind(feature.kind) for name, feature in fitted.features.items()}
     beside = [name for name in fitted.columns if name not in fitted.features]
-    reading = Reading(fitted.read, kinds | dict.fromkeys(beside, "text"), tuple(fitted.columns), BadRows(), True)
+    kinds |= dict.fromkeys(beside, "text")
+    reading = Reading(fitted.read, kinds, wanted=tuple(fitted.columns), bad=BadRows(), whole=True)
     try:
         return read_columns(found, reading)
     except DataError as error:

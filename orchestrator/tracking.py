@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import socket
 import time
 import urllib.error
@@ -226,7 +227,10 @@ def _experiment(client: MlflowClient, spec: JobSpec) -> str:
 
 
 def _params(spec: JobSpec) -> list[Param]:
-    return [Param(name, str(value)[:6000]) for name, value in flatten(spec.model_dump(mode="json")).items()]
+    """The spec, flat. MLflow allows few characters in a name and a column may hold any, so others become `_`."""
+    flat = flatten(spec.model_dump(mode="json"))
+    plain = {re.sub(r"[^\w\-. :/]", "_", name)[:250]: str(value)[:6000] for name, value in flat.items()}
+    return [Param(name, value) for name, value in plain.items()]
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

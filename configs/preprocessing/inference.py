@@ -1,6 +1,6 @@
 """`features: auto`: what kind a column is, by its values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from configs.data import DataSpec
 from configs.errors import DataError
 from configs.features import (
     EVERY_OTHER,
+    TABLE_KINDS,
     CategoryFeature,
     DateFeature,
     ImageFeature,
@@ -23,6 +24,8 @@ SAMPLE_ROWS = 10_000
 """Values are looked at from the start of the column."""
 MAX_CATEGORIES = 100
 """A text column with more distinct values is a text, or left out."""
+MIN_COUNTED = 20
+"""From so many rows on, whole numbers that rise by one are taken for a row number."""
 WORDS = 3
 """A column of texts has at least so many words a row on average."""
 
@@ -30,15 +33,21 @@ WORDS = 3
 def infer(columns: Columns, data: DataSpec) -> DataSpec:
     """Replace every feature of kind auto, and `*` by the columns that have no other part.
 
-    A column that says nothing (one value only) or a different text in every row, as a name does, is left out where
-    `*` found it. Raises DataError when no feature is left, or a column named as auto fits no kind.
+    Left out where `*` found it: a column that says nothing (one value only, or the number of the row), a different short
+    text in every row, as a name is, and free text beside columns of a table, since it would be a model input of its own.
+    Raises DataError when no feature is left, or a column named as auto fits no kind.
     """
     features: dict[str, Any] = {}
     others = [name for name in columns if name not in {*data.features, *_taken(data)}]
     for name, feature in data.features.items():
         if name == EVERY_OTHER:
             found = {other: kind_of(other, columns[other]) for other in others}
-            features |= {other: kind for other, kind in found.items() if kind is not None}
+            table = any(kind is not None and kind.kind in TABLE_KINDS for kind in found.values())
+            features |= {
+                other: kind
+                for other, kind in found.items()
+                if kind is not None and not (table and kind.kind == "text")
+            }
         elif feature.kind == "auto":
             kind = kind_of(name, columns[name])
             if kind is None:
@@ -69,13 +78,18 @@ def kind_of(column: str, values: np.ndarray) -> Any:
     if distinct < 2:
         return None
     if _reads(as_numbers, column, sample):
-        return NumberFeature()
+        return None if _counts_rows(as_numbers(column, sample)) else NumberFeature()
     if _reads(as_dates, column, sample):
         return DateFeature()
     words = np.mean([len(text.split()) for text in texts if text is not None])
     if distinct <= MAX_CATEGORIES and (words < WORDS or distinct <= len(sample) / 10):
         return CategoryFeature()
     return TextFeature() if words >= WORDS else None
+
+
+def _counts_rows(numbers: np.ndarray) -> bool:
+    """Whether it is the number of the row: 1, 2, 3, ..."""
+    return numbers.ndim == 1 and len(numbers) >= MIN_COUNTED and bool((np.diff(numbers) == 1).all())
 
 
 def _reads(read: Any, column: str, values: np.ndarray) -> bool:
@@ -86,6 +100,8 @@ def _reads(read: Any, column: str, values: np.ndarray) -> bool:
     return True
 
 
-def kinds_shown(features: Mapping[str, Any]) -> str:
-    """What was found, in one line."""
-    return ", ".join(f"{name}: {feature.kind}" for name, feature in features.items())
+def kinds_shown(features: Mapping[str, Any], columns: Iterable[str]) -> str:
+    """What was found, and which columns have no part in the job, in one line."""
+    found = ", ".join(f"{name}: {feature.kind}" for name, feature in features.items())
+    unused = [name for name in columns if name not in features]
+    return found + (f"; not used: {', '.join(unused)}" if unused else "")

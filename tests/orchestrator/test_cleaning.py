@@ -107,6 +107,7 @@ def test_kinds_are_inferred_from_the_values() -> None:
         "note": objects([f"some words that differ {n}" for n in range(30)]),
         "name": objects([f"n{n}" for n in range(30)] * 5),
         "same": np.ones(30),
+        "row": np.arange(7, 37),
         "photo": np.zeros((30, 4, 4, 3), np.uint8),
         "y": objects(["a", "b", "a"] * 10),
     }
@@ -115,10 +116,11 @@ def test_kinds_are_inferred_from_the_values() -> None:
         "n": "number",
         "colour": "category",
         "day": "date",
-        "note": "text",
         "name": "category",
         "photo": "image",
     }
+    texts = infer({name: columns[name] for name in ("note", "y")}, data_of(features="auto")).features
+    assert [feature.kind for feature in texts.values()] == ["text"]
     given = infer(columns, data_of(features={"n": "category", "*": "auto"})).features
     assert next(iter(given.items()))[1].kind == "category"
 
@@ -127,3 +129,8 @@ def test_a_column_that_says_nothing_cannot_be_asked_for() -> None:
     with pytest.raises(DataError) as caught:
         infer({"x": np.ones(3), "y": np.arange(3)}, data_of(features={"x": "auto"}))
     assert str(caught.value) == "feature 'x': its values fit no kind; give the kind, or remove the feature"
+
+
+def test_a_target_that_is_not_there_is_named_also_where_all_columns_are_read(small_job: Make) -> None:
+    with pytest.raises(DataError, match=r"small.csv has no column 'lable'; it has size, colour, label$"):
+        prepare(small_job("data.features=auto", "data.target.column=lable"))

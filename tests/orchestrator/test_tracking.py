@@ -158,6 +158,14 @@ def test_a_run_that_fails(job: tuple[JobSpec, MlflowClient], error: BaseExceptio
     assert (run.info.status, run.data.tags["ringmaster.error"]) == (status, tag)
 
 
+def test_columns_of_any_name_are_recorded(job: tuple[JobSpec, MlflowClient]) -> None:
+    spec, client = job
+    odd = spec.data.model_copy(update={"features": {"price (USD) / m\u00b2 *": spec.data.features["size"]}})
+    tracker = Tracker(client, spec.model_copy(update={"data": odd}))
+    params = client.get_run(tracker.run_id).data.params
+    assert params["data.features.price _USD_ / m\u00b2 _.kind"] == "number"
+
+
 def test_two_jobs_share_an_experiment(job: tuple[JobSpec, MlflowClient]) -> None:
     spec, client = job
     runs = [client.get_run(Tracker(client, spec).run_id) for _ in range(2)]
