@@ -91,7 +91,9 @@ def measure(way: str, file: Path) -> dict[str, float]:
 def fit_ringmaster(file: Path) -> float:
     from configs.data import DataSpec
     from configs.preprocessing import Fitter
-    from orchestrator.sources.parquet import blocks_of_file
+    from orchestrator.sources import parquet_files
+    from orchestrator.sources.blocks import BadRows, Reading
+    from orchestrator.sources.places import local_file
 
     numbers = {f"n{number}": {"kind": "number", "fill": "median"} for number in range(NUMBERS)}
     texts = {f"t{number}": {"kind": "category"} for number in range(TEXTS)}
@@ -100,8 +102,8 @@ def fit_ringmaster(file: Path) -> float:
     )
     start_s = time.perf_counter()
     fitter = Fitter(spec)
-    for columns in blocks_of_file(file):
-        fitter.update(columns)
+    for block in parquet_files.blocks([local_file(file)], Reading.of(spec, BadRows(), whole=False)):
+        fitter.update(block.columns)
     fitter.finish()
     return time.perf_counter() - start_s
 

@@ -33,9 +33,9 @@ WORDS = 3
 def infer(columns: Columns, data: DataSpec) -> DataSpec:
     """Replace every feature of kind auto, and `*` by the columns that have no other part.
 
-    Left out where `*` found it: a column that says nothing (one value only, or the number of the row), a different short
-    text in every row, as a name is, and free text beside columns of a table, since it would be a model input of its own.
-    Raises DataError when no feature is left, or a column named as auto fits no kind.
+    Left out where `*` found it: a column that says nothing (one value only, or the number of the row), a different
+    short text in every row, as a name is, and free text beside columns of a table, since it would be a model input of
+    its own. Raises DataError when no feature is left, or a column named as auto fits no kind.
     """
     features: dict[str, Any] = {}
     others = [name for name in columns if name not in {*data.features, *_taken(data)}]
