@@ -75,8 +75,8 @@ def prepare(spec: JobSpec) -> Prepared:
             parts=parts,
             source_rows=examples.source_rows,
             preprocessing=preprocessing,
-            source=source_name(spec.data),
-            left_out=tuple(told(rows.dropped + examples.dropped)),
+            source=spec.data.source,
+            left_out=(*loaded.skipped.told(), *told(rows.dropped + examples.dropped)),
             inferred="" if data.features == spec.data.features else _inferred(data, loaded.columns),
         ),
     )
@@ -95,11 +95,6 @@ class Examples:
 def _inferred(data: DataSpec, columns: Columns) -> str:
     taken = data.model_copy(update={"features": {}}).columns
     return kinds_shown(data.features, [name for name in columns if name not in taken])
-
-
-def source_name(data: DataSpec) -> str:
-    """The rows' source as the YAML file names it."""
-    return str(data.csv or data.function)
 
 
 def make_examples(rows: Clean, data: DataSpec) -> Examples:

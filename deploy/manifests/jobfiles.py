@@ -14,7 +14,7 @@ from configs.secrets import require_no_secret
 
 Manifest = dict[str, Any]
 CONFIGMAP_LIMIT = 2**20
-SOURCES = ("csv", "parquet", "jsonl", "tfrecord", "npz", "idx", "images", "text")
+SOURCES = ("csv", "files", "valid_files", "test_files")
 """Keys of the data section that name files."""
 
 

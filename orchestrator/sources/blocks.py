@@ -51,6 +51,13 @@ class BadRows:
         if len(self.examples) < SHOWN:
             self.examples.append(problem)
 
+    def told(self) -> list[str]:
+        """One line for the log where rows were left out."""
+        if not self.count:
+            return []
+        more = "; ..." if self.count > len(self.examples) else ""
+        return [f"left out {self.count} row(s) that cannot be read: {'; '.join(self.examples)}{more}"]
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -92,8 +99,10 @@ def column_kind(kind: str) -> Kind:
 def column_kinds(data: DataSpec) -> dict[str, Kind]:
     """How the job uses each column that it names; a column of kind auto is not in it."""
     kinds: dict[str, Kind] = {name: _KINDS[spec.kind] for name, spec in data.features.items() if spec.kind in _KINDS}
-    others = [name for name in data.columns if name not in data.features and name != data.target.column]
-    kinds |= dict.fromkeys(others, "text")  # an id of 007 stays 007
+    # An id or group of 007 stays 007; a column to sort or split by in time may hold dates or numbers.
+    group = data.split.column if data.split.by == "group" else None
+    names = [name for name in (data.id, group, data.window.group if data.window else None) if name]
+    kinds |= {name: "text" for name in names if name not in data.features}
     # In a series the target may be a feature too, and is a number then.
     kinds[data.target.column] = "text" if data.target.kind == "class" else "number"
     return kinds
