@@ -51,8 +51,9 @@ def read_rows(source: Path, fitted: Preprocessing) -> dict[str, np.ndarray]:
     """The raw columns of a file, or a folder, of the kind that the model was trained on. Raises DataError."""
     found = find((str(source),), Path.cwd(), fitted.format or (None if format_of(source.name) else "csv"), "--input")
     kinds = {name: column_kind(feature.kind) for name, feature in fitted.features.items()}
-    beside = [name for name in fitted.columns if name not in fitted.features]
-    kinds |= dict.fromkeys(beside, "text")
+    # A column to sort a series by may hold dates or numbers, and keeps its type.
+    texts = [fitted.id, fitted.window.group if fitted.window else None]
+    kinds |= {name: "text" for name in texts if name and name not in fitted.features}
     reading = Reading(fitted.read, kinds, wanted=tuple(fitted.columns), bad=BadRows(), whole=True)
     try:
         return read_columns(found, reading)

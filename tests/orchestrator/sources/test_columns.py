@@ -10,7 +10,9 @@ import pytest
 from configs.data import DataSpec
 from configs.errors import DataError
 from configs.job import JobSpec
+from configs.preprocessing import Preprocessing
 from orchestrator.datasets import prepare
+from orchestrator.prediction import read_rows
 from orchestrator.sources import Loaded
 from orchestrator.sources.blocks import column_kinds
 
@@ -37,6 +39,26 @@ def test_a_series_is_sorted_by_numbers(load: Load) -> None:
     Path("a.csv").write_text("hour,x,y\n10,1,2\n9,1,2\n")
     window: dict[str, Any] = {"window": {"width": 1, "order": "hour"}, "split": {"by": "time", "column": "hour"}}
     assert load(csv="a.csv", target={"column": "y", "kind": "number"}, **window).columns["hour"].tolist() == [10, 9]
+
+
+def test_a_series_to_predict_is_sorted_by_numbers_too(tmp_path: Path) -> None:
+    data = DataSpec.model_validate(
+        {
+            "csv": "a.csv",
+            "id": "i",
+            "features": {"x": "number"},
+            "target": {"column": "y", "kind": "number"},
+            "window": {"width": 2, "order": "hour", "group": "g"},
+            "split": {"by": "time"},
+        }
+    )
+    series = {"x": np.array([[1.0, 2.0], [2.0, 3.0]]), "y": np.array([3.0, 4.0])}
+    fitted = Preprocessing.fit(series, data, series["y"])
+    (tmp_path / "a.csv").write_text("i,g,hour,x\n01,1,10,3\n02,1,9,2\n03,1,8,1\n")
+    columns = read_rows(tmp_path / "a.csv", fitted)
+    assert (columns["i"].tolist(), columns["g"].tolist()) == (["01", "02", "03"], ["1", "1", "1"])
+    examples, last = fitted.examples_of(columns)
+    assert (examples["x"].tolist(), last.tolist()) == ([[1, 2], [2, 3]], [1, 0])
 
 
 def test_parts_with_files_of_their_own(job: Callable[..., JobSpec]) -> None:
