@@ -45,9 +45,15 @@ class JobSpec(Spec):
         return self.tracking.registered_model or self.name
 
     @property
+    def validates(self) -> bool:
+        """Whether rows are kept to choose the best epoch."""
+        data = self.data
+        return bool(data.split.valid or data.split.valid_from or data.valid_files)
+
+    @property
     def monitor(self) -> str:
         """The metric that chooses the best epoch."""
-        return self.train.monitor or ("val_loss" if self.data.split.valid else "loss")
+        return self.train.monitor or ("val_loss" if self.validates else "loss")
 
     @property
     def mode(self) -> str:
@@ -63,7 +69,7 @@ class JobSpec(Spec):
                 f"cluster.gpus_per_worker={self.cluster.gpus_per_worker}: a Horovod rank drives one GPU. "
                 f"Use gpus_per_worker=1 and cluster.workers={self.cluster.workers * self.cluster.gpus_per_worker}"
             )
-        if self.monitor.startswith("val_") and not self.data.split.valid:
+        if self.monitor.startswith("val_") and not self.validates:
             raise ValueError(
                 f"train.monitor={self.monitor!r} needs validation rows, but data.split.valid is 0. "
                 "Set data.split.valid=0.2 or monitor a training metric"

@@ -115,12 +115,12 @@ def read_columns(found: Found, reading: Reading) -> dict[str, np.ndarray]:
 
 def _joined(blocks: list[Block], reading: Reading) -> dict[str, np.ndarray]:
     """One array per column. Raises DataError where blocks do not go together."""
+    for block in blocks:
+        require_columns(block.columns, blocks[0].columns, block.file)
+    blocks = [block for block in blocks if len(block)] or blocks[:1]  # columns without rows have no type
     if len(blocks) == 1:
         return blocks[0].columns
-    first = blocks[0]
-    for block in blocks:
-        require_columns(block.columns, first.columns, block.file)
-    return {name: _column(name, blocks, reading) for name in first.columns}
+    return {name: _column(name, blocks, reading) for name in blocks[0].columns}
 
 
 def _column(name: str, blocks: list[Block], reading: Reading) -> np.ndarray:

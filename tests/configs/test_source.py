@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from configs.job import JobSpec
 from configs.source import ReadSpec, SourceSpec
 
 
@@ -38,6 +39,13 @@ def test_a_csv_at_a_url_is_a_file_of_format_csv() -> None:
 def test_a_source_survives_json() -> None:
     spec = source(files=["a", "b"], test_files="c", format="csv", read={"names": ["x"], "missing": ["?"]})
     assert SourceSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_files_for_validation_stand_for_a_split() -> None:
+    job: dict[str, Any] = {"name": "a", "model": {"function": "a:b"}}
+    data = {"csv": "a", "features": {"x": "number"}, "target": {"column": "y"}, "split": {"valid": 0}}
+    assert JobSpec.model_validate(job | {"data": data}).monitor == "loss"
+    assert JobSpec.model_validate(job | {"data": data | {"valid_files": "b"}}).monitor == "val_loss"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from configs.data import DataSpec
@@ -13,7 +15,17 @@ from configs.job import JobSpec
 from configs.preprocessing import Preprocessing
 from orchestrator.datasets import prepare
 from orchestrator.prediction import read_rows
-from orchestrator.sources import Loaded
+from orchestrator.sources import (
+    BadRows,
+    Loaded,
+    Reading,
+    arrays,
+    blocks_of,
+    csv_files,
+    found_files,
+    parquet_files,
+    texts,
+)
 from orchestrator.sources.blocks import column_kinds
 
 Load = Callable[..., Loaded]
@@ -92,6 +104,46 @@ def test_rows_left_out_do_not_move_others_into_another_part(job: Callable[..., J
         f"{here}/c.csv, row 5: expected 2 columns, got 3"
     )
     assert len(data.facts.left_out) == 3
+
+
+def write_rows(kind: str, rows: range) -> str:
+    """A file of the format with x = 0, 1, 2, ... and y."""
+    name = f"a.{kind}"
+    if kind == "csv":
+        Path(name).write_text("x,y\n" + "".join(f"{row},a\n" for row in rows))
+    elif kind == "jsonl":
+        Path(name).write_text("".join(f'{{"x": {row}, "y": "a"}}\n' for row in rows))
+    elif kind == "npz":
+        np.savez(name, x=np.array(rows), y=np.array(["a"] * len(rows)))
+    else:
+        table = pa.table({"x": np.array(rows, float), "y": ["a"] * len(rows)})
+        pq.write_table(table, name)
+    return name
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "npz", "parquet"])
+def test_blocks_are_small_and_know_their_rows(
+    job: Callable[..., JobSpec], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    for module in (csv_files, texts, arrays):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(parquet_files, "BLOCK_ROWS", 300)
+    spec = job(files=write_rows(kind, range(5_000)))
+    reading = Reading.of(spec.data, BadRows(), whole=False)
+    blocks = list(blocks_of(found_files(spec)["train"], reading))
+    assert max(map(len, blocks)) < 2_000
+    for block in blocks:
+        assert block.file == str(Path(f"a.{kind}").absolute())
+        assert block.columns["x"].tolist() == list(range(block.first_row - 1, block.first_row - 1 + len(block)))
+    assert sum(map(len, blocks)) == 5_000
+
+
+def test_a_file_without_rows_among_others(load: Load) -> None:
+    for number, rows in enumerate(["1,p\n", "", "2,q\n"]):
+        Path(f"{number}.csv").write_text(f"x,z,y\n{rows.replace(',', ',word,')}")
+    rows = load(files="?.csv", features={"x": "number", "z": "auto"})
+    assert rows.columns["x"].tolist() == [1, 2]
+    assert rows.columns["z"].tolist() == ["word", "word"]
 
 
 def test_rows_in_another_order_have_no_parts() -> None:
