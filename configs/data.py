@@ -104,6 +104,8 @@ class DataSpec(SourceSpec):
     features: Features = Field(min_length=1)
     """Column name to preprocessing; columns not named here are not used."""
     target: TargetSpec
+    sample_weight: str | None = None
+    """A column of numbers, 0 or more: what a row counts in the loss and in train.weighted_metrics; not a feature."""
     split: SplitSpec = SplitSpec()
     window: WindowSpec | None = None
     """For a series; then the target's own past may be a feature too."""
@@ -112,7 +114,7 @@ class DataSpec(SourceSpec):
 
     @model_validator(mode="after")
     def _one_part_each(self) -> "DataSpec":
-        for column, role in ((self.target.column, "target"), (self.id, "id")):
+        for column, role in ((self.target.column, "target"), (self.id, "id"), (self.sample_weight, "sample_weight")):
             if column in self.features and not (role == "target" and self.window):
                 raise ValueError(
                     f"column {column!r} is the {role} and cannot be a feature too; remove it from features"
@@ -138,6 +140,6 @@ class DataSpec(SourceSpec):
     def columns(self) -> list[str]:
         """All columns that are read, each once; without `*`, which stands for those that are found."""
         window = self.window or WindowSpec(width=1)
-        others = [self.target.column, self.id, self.split.column, window.order, window.group]
+        others = [self.target.column, self.id, self.sample_weight, self.split.column, window.order, window.group]
         names = [*(name for name in self.features if name != EVERY_OTHER), *(name for name in others if name)]
         return list(dict.fromkeys(names))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from configs.names import LOSSES, METRICS, OPTIMIZERS, ImportPath
 from configs.spec import Spec, unknown
@@ -40,6 +40,11 @@ def _expand_shorthand(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _text_keys(value: Any) -> Any:
+    """`{0: 1, 1: 5}` names labels too."""
+    return {str(key): weight for key, weight in value.items()} if isinstance(value, dict) else value
+
+
 class TrainSpec(Spec):
     """Epochs, batch, loss and what counts as best."""
 
@@ -53,6 +58,10 @@ class TrainSpec(Spec):
     """Keras name of the loss, for a plain model."""
     metrics: tuple[Annotated[str, _one_of("metric", METRICS)], ...] = ()
     """Keras names of the metrics, for a plain model."""
+    weighted_metrics: tuple[Annotated[str, _one_of("metric", METRICS)], ...] = ()
+    """Keras names of metrics in which a row counts by its weight (data.sample_weight, train.class_weight)."""
+    class_weight: Annotated[dict[str, PositiveFloat], BeforeValidator(_text_keys)] | None = None
+    """Label to what its rows count in training, for rare classes; labels not named count 1."""
     monitor: str | None = None
     """The metric that chooses the best epoch; by default val_loss, or loss where no rows are kept for validation."""
     mode: Literal["min", "max"] | None = None
@@ -61,5 +70,7 @@ class TrainSpec(Spec):
     """Seeds the initial weights, dropout and the order of the rows."""
     max_restarts: NonNegativeInt = 3
     """How often lost workers are replaced and training goes on from the last checkpoint."""
+    checkpoint_every_steps: NonNegativeInt = 0
+    """Write a checkpoint after every so many steps of an epoch too, for long epochs; 0: at its end only."""
     keep_checkpoints: PositiveInt = Field(default=2, ge=1)
     """How many of the best checkpoints stay on disk (the last one always does)."""

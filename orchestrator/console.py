@@ -102,6 +102,7 @@ class TrainingView:
             "step": self._step,
             "epoch": self._epoch,
             "failure": self._failure,
+            "checkpoint": self._checkpoint,
         }[event["kind"]](event)
 
     def _run(self, event: dict[str, Any]) -> None:
@@ -134,6 +135,9 @@ class TrainingView:
         err.print(
             f"  epoch {epoch:>{self._width}}/{self._spec.train.epochs}  {speed:>8,.0f} samples/s  {_metrics(metrics)}"
         )
+
+    def _checkpoint(self, event: dict[str, Any]) -> None:
+        """One inside an epoch is no news."""
 
     def _failure(self, event: dict[str, Any]) -> None:
         ranks = ", ".join(map(str, event["ranks"]))

@@ -20,6 +20,7 @@ from orchestrator.report import Facts
 from orchestrator.sources import load_columns
 from orchestrator.splits import split_columns
 from orchestrator.targets import check_metrics, check_target
+from orchestrator.weights import class_weights, column_weights
 from trainers.job import TRAIN, VALID, Split
 
 GOLDEN_ROWS = 8
@@ -59,14 +60,20 @@ def prepare(spec: JobSpec) -> Prepared:
         training = {name: array[parts[TRAIN]] for name, array in columns.items()}
         preprocessing = Preprocessing.fit(training, data, labels[parts[TRAIN]])
         # All rows at once: an error names the row of the source, not of a shuffled part.
-        done = Split(preprocessing.transform(columns), preprocessing.target.encode(labels))
+        weight = column_weights(columns, data)
+        inputs, codes = preprocessing.transform(columns), preprocessing.target.encode(labels)
+    done = Split(inputs, codes, weight, examples.source_rows + 1)
+    splits = {name: done.take(index) for name, index in parts.items()}
+    by_class = class_weights(splits[TRAIN].target, spec.train, preprocessing.target)
+    if by_class is not None:  # in training only: validation and test measure what is there
+        splits[TRAIN] = replace(splits[TRAIN], weight=by_class * (1.0 if weight is None else splits[TRAIN].weight))
     check_target(spec.train.loss, preprocessing.target, target)
     check_metrics(spec.train, preprocessing.target, target)
     shown = VALID if VALID in parts else TRAIN
     golden = parts[shown][:GOLDEN_ROWS]
     return Prepared(
         preprocessing=preprocessing,
-        splits={name: done.take(index) for name, index in parts.items()},
+        splits=splits,
         golden_rows=json_rows({name: columns[name][golden] for name in data.features}),
         golden=done.take(golden),
         facts=Facts(

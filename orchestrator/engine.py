@@ -86,7 +86,7 @@ def train(
             ray.shutdown()  # ends the workers, and with them the thread
             raise
     best = next(
-        kept for kept, metrics in result.best_checkpoints if metrics["epoch"] == result.return_value.best_epoch
+        kept for kept, metrics in result.best_checkpoints if metrics.get("epoch") == result.return_value.best_epoch
     )
     return Trained(result.return_value, best)
 

@@ -9,7 +9,7 @@ from ray.train.v2.api.callback import UserCallback
 
 @ray.remote(num_cpus=0)
 class Feed:
-    """Events in order of arrival. Kinds: worker (rank, host, pid), step, epoch, failure."""
+    """Events in order of arrival. Kinds: worker (rank, host, pid), step, checkpoint, epoch, failure."""
 
     def __init__(self) -> None:
         self._events: list[dict[str, Any]] = []
@@ -24,14 +24,21 @@ class Feed:
 
 
 class FeedCallback(UserCallback):
-    """In the controller: one `epoch` event per report that Ray has committed, one `failure` event per lost attempt."""
+    """In the controller: one event per report that Ray has committed, and one `failure` event per lost attempt.
+
+    `epoch` is the report of a finished epoch, `checkpoint` one inside an epoch, which has no metrics yet.
+    """
 
     def __init__(self, feed: Any) -> None:
         self._feed = feed
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None) -> None:
-        """Pass on the epoch: metrics are equal on all ranks, so rank 0's stand for all."""
+        """Pass on the report: metrics are equal on all ranks, so rank 0's stand for all."""
         path = checkpoint.path if checkpoint else None
+        if "epoch" not in metrics[0]:
+            place = {"epoch": metrics[0]["unfinished_epoch"], "step": metrics[0]["step"]}
+            self._send({"kind": "checkpoint", **place, "checkpoint": path})
+            return
         self._send(
             {
                 "kind": "epoch",

@@ -58,7 +58,7 @@ class OpenJob:
 def run(spec: JobSpec, *, on_event: Callable[[Event], None] = lambda event: None, verbose: bool = False) -> RunResult:
     """Train a job and register its best model.
 
-    on_event: called in this thread with every event (kinds: run, note, worker, step, epoch, failure).
+    on_event: called in this thread with every event (kinds: run, note, worker, step, checkpoint, epoch, failure).
     Raises a RingmasterError; whatever can be known before the workers start is raised before.
     """
     with open_job(spec, verbose=verbose) as job:

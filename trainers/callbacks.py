@@ -1,7 +1,9 @@
 """Keras callbacks of a Ringmaster job: what goes to the driver while a rank trains."""
 
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import ray.train
 from configs.errors import SpecError, TrainingError
 from configs.job import JobSpec
 from trainers import checkpoint, hvd
+from trainers.unfinished import gather_metrics, give_metrics
 
 
 class LiveProgress(keras.callbacks.Callback):
@@ -19,9 +22,10 @@ class LiveProgress(keras.callbacks.Callback):
 
     INTERVAL_S = 0.25
 
-    def __init__(self, feed: Any, *, rows: int, steps: int) -> None:
+    def __init__(self, feed: Any, *, rows: int, steps: int, first_step: int = 0) -> None:
+        """rows, steps: of a whole epoch; first_step: where a resumed epoch goes on."""
         super().__init__()
-        self._feed, self._rows, self._steps = feed, rows, steps
+        self._feed, self._rows, self._steps, self._first_step = feed, rows, steps, first_step
         self._epoch, self._started_s, self._sent_s = 0, 0.0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -34,14 +38,15 @@ class LiveProgress(keras.callbacks.Callback):
         if self._feed is None or now_s - self._sent_s < self.INTERVAL_S:
             return
         self._sent_s = now_s
-        share_done = (batch + 1) / self._steps
+        step = self._first_step + batch + 1
+        trained_rows = self._rows * (batch + 1) / self._steps
         self._feed.put.remote(
             {
                 "kind": "step",
                 "epoch": self._epoch + 1,
-                "step": batch + 1,
+                "step": step,
                 "steps": self._steps,
-                "samples_per_s": self._rows * share_done / (now_s - self._started_s),
+                "samples_per_s": trained_rows / (now_s - self._started_s),
                 "metrics": {name: float(value) for name, value in (logs or {}).items()},
             }
         )
@@ -74,12 +79,7 @@ class EpochReport(keras.callbacks.Callback):
             "samples_per_s": self._rows / self._trained_s,
             "weights_sha256": sha256,
         }
-        with tempfile.TemporaryDirectory(prefix="ringmaster-checkpoint-") as folder:
-            written = None
-            if hvd.rank() == 0:
-                checkpoint.save(self.model, checkpoint.Progress(epoch + 1, metrics), Path(folder))
-                written = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report(report, checkpoint=written)
+        report_checkpoint(self.model, report, checkpoint.Progress(epoch + 1, metrics))
 
     def _stop_clock(self) -> None:
         if self._trained_s < 0:
@@ -96,3 +96,61 @@ class EpochReport(keras.callbacks.Callback):
                 f"{bad} is {metrics[bad]} after epoch {epoch + 1}: training diverged. "
                 "Lower the learning rate, or look for extreme values in the data"
             )
+
+
+class StepCheckpoint(keras.callbacks.Callback):
+    """After every `train.checkpoint_every_steps` steps of an epoch: a checkpoint that goes on with the very next row.
+
+    It leaves the ranks as a resumed run finds them: moving statistics averaged, metrics counted on rank 0. So a run
+    that was disturbed ends with the weights and metrics of one that was not. Put it last.
+    """
+
+    def __init__(self, spec: JobSpec, *, steps: int, first_step: int = 0) -> None:
+        """steps: of a whole epoch; first_step: where a resumed epoch goes on."""
+        super().__init__()
+        self._every, self._steps, self._first_step = spec.train.checkpoint_every_steps, steps, first_step
+        self._epoch, self._done = 0, first_step
+        # Without the monitor Ray Train would log an error; this stands below every epoch's checkpoint. (It must be a
+        # finite number: Ray Train keeps its state as JSON.)
+        self._judged = {spec.monitor: -sys.float_info.max if spec.mode == "max" else sys.float_info.max}
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Count from the epoch's first step."""
+        self._epoch, self._done = epoch, self._first_step
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Write when it is time; the last step of an epoch has the epoch's own checkpoint."""
+        before, self._done = self._done, self._first_step + batch + 1
+        if self._done // self._every == before // self._every or self._done >= self._steps:
+            return
+        hvd.average_batch_norm(self.model)
+        counted = gather_metrics(self.model)
+        hvd.check_equal_weights(self.model)
+        report = {**self._judged, "unfinished_epoch": self._epoch + 1, "step": self._done}
+        report_checkpoint(self.model, report, checkpoint.Progress(self._epoch, {}, self._done), counted)
+
+
+class ResumeMetrics(keras.callbacks.Callback):
+    """Gives the first epoch of a `fit` what its metrics had counted before the run was interrupted."""
+
+    def __init__(self, counted: Sequence[np.ndarray]) -> None:
+        super().__init__()
+        self._counted: list[np.ndarray] | None = list(counted)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set them once; Keras has just reset them."""
+        if self._counted:
+            give_metrics(self.model, self._counted)
+        self._counted = None
+
+
+def report_checkpoint(
+    model: keras.Model, report: dict[str, Any], progress: checkpoint.Progress, counted: Sequence[np.ndarray] = ()
+) -> None:
+    """Rank 0 writes a checkpoint, and every rank reports to Ray Train; a collective."""
+    with tempfile.TemporaryDirectory(prefix="ringmaster-checkpoint-") as folder:
+        written = None
+        if hvd.rank() == 0:
+            checkpoint.save(model, progress, Path(folder), counted)
+            written = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report(report, checkpoint=written)

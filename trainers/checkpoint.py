@@ -1,11 +1,12 @@
-"""A checkpoint folder that `ls` explains: `model.keras`, `training.npz`, `progress.json`.
+"""A checkpoint folder that `ls` explains: `model.keras`, `training.npz`, `progress.json`; in an epoch `metrics.npz`.
 
 `model.keras` holds the layers and weights alone, so it is what gets registered; what only training needs, the
-optimizer's slots and the seeds of dropout (which Keras does not save), stands beside it.
+optimizer's slots and the seeds of dropout (which Keras does not save), stands beside it, and so does what the metrics
+have counted in an epoch that is not over.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,23 +15,29 @@ from typing import Any
 import keras
 import numpy as np
 
-MODEL, TRAINING, PROGRESS = "model.keras", "training.npz", "progress.json"
+MODEL, TRAINING, PROGRESS, METRICS = "model.keras", "training.npz", "progress.json", "metrics.npz"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What was done when the checkpoint was written: `epoch` counts finished epochs."""
+    """What was done when the checkpoint was written.
+
+    epoch: finished epochs; step: finished steps of the next one; metrics: of the last finished epoch, none inside one.
+    """
 
     epoch: int
     metrics: dict[str, float]
+    step: int = 0
 
 
-def save(model: keras.Model, progress: Progress, folder: Path) -> None:
-    """Write the three files into an existing folder."""
+def save(model: keras.Model, progress: Progress, folder: Path, counted: Sequence[np.ndarray] = ()) -> None:
+    """Write the files into an existing folder. counted: metric states of an epoch that is not over."""
     with _without_training_state(model):
         model.save(folder / MODEL)
     np.savez(folder / TRAINING, *[variable.numpy() for variable in _training_variables(model)])
     (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
+    if progress.step:
+        np.savez(folder / METRICS, *counted)
 
 
 def restore(model: keras.Model, folder: str | Path) -> Progress:
@@ -40,6 +47,15 @@ def restore(model: keras.Model, folder: str | Path) -> Progress:
         for variable, name in zip(_training_variables(model), arrays.files, strict=True):
             variable.assign(arrays[name])
     return progress
+
+
+def counted_metrics(folder: str | Path) -> list[np.ndarray]:
+    """The metric states of the unfinished epoch; none where the checkpoint was written at the end of one."""
+    path = Path(folder) / METRICS
+    if not path.is_file():
+        return []
+    with np.load(path) as arrays:
+        return [arrays[name] for name in arrays.files]
 
 
 def restore_weights(model: keras.Model, folder: str | Path) -> Progress:

@@ -17,8 +17,8 @@ from trainers.job import Split
 
 CHUNK_BYTES = 4 * 2**20
 CHUNK_STEPS = 64
-"""Batches go from Python to TensorFlow in chunks of at most so many bytes and steps: a crossing costs 0.7 ms, as much as
-a tenth of a small model's step, whatever it carries."""
+"""Batches go from Python to TensorFlow in chunks of at most so many bytes and steps: a crossing costs 0.7 ms, as much
+as a tenth of a small model's step, whatever it carries."""
 
 
 def steps_per_epoch(rows: int, global_batch_rows: int) -> int:
@@ -69,6 +69,15 @@ def rank_batches(
     """Yield (row numbers, share) per global batch, from `first_step` on; see `rank_chunks`."""
     for rows, share in rank_chunks(order, global_batch_rows, rank=rank, size=size, first_step=first_step):
         yield from ((row, share) for row in rows)
+
+
+def batch_rows(  # noqa: PLR0913 - a shard and a position in the run
+    split: Split, *, global_batch_rows: int, seed: int, epoch: int, step: int, rank: int, size: int
+) -> np.ndarray:
+    """Numbers, from 1, of the rows of one training batch of one rank: in the source where known, else in the split."""
+    order = epoch_order(len(split), seed=seed, epoch=epoch)
+    rows, _ = next(rank_batches(order, global_batch_rows, rank=rank, size=size, first_step=step))
+    return rows + 1 if split.source_rows is None else split.source_rows[rows]
 
 
 def training_dataset(  # noqa: PLR0913 - a shard and a position in the run

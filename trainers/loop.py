@@ -5,7 +5,8 @@ Every rank calls every collective; only rank 0 writes. Knows nothing about MLflo
 
 import os
 import socket
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,36 @@ import tensorflow as tf
 
 from configs.errors import TrainingError
 from trainers import checkpoint, hvd
-from trainers.callbacks import EpochReport, LiveProgress
+from trainers.callbacks import EpochReport, LiveProgress, ResumeMetrics, StepCheckpoint
 from trainers.checkpoint import Progress
-from trainers.data import evaluation_dataset, may_be_empty, steps_per_epoch, training_dataset
+from trainers.data import batch_rows, evaluation_dataset, may_be_empty, steps_per_epoch, training_dataset
+from trainers.finite import LossWatch, RowsOf, StopAtBadLoss
 from trainers.job import TEST, TRAIN, VALID, Outcome, Split, WorkerJob
 from trainers.model import add_import_paths, build_model, switch_dropout_off, weigh_by_share
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in the run the next row stands."""
+
+    first_epoch: int
+    first_step: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """What one `fit` trains: from a position to the end of epoch number `epochs`."""
+
+    start: Position
+    epochs: int
+
+
+def spans(done: Progress, epochs: int) -> list[Span]:
+    """What is left to train: the rest of a begun epoch, then the whole ones. Keras's epochs are of one length."""
+    if done.step == 0:
+        return [Span(Position(done.epoch, 0), epochs)] if done.epoch < epochs else []
+    rest = Span(Position(done.epoch, done.step), done.epoch + 1)
+    return [rest, *spans(Progress(done.epoch + 1, {}), epochs)]
 
 
 def train(job: WorkerJob) -> Outcome:
@@ -48,27 +74,24 @@ def train(job: WorkerJob) -> Outcome:
 def _train(job: WorkerJob, model: keras.Model, splits: dict[str, Split]) -> Outcome:
     spec, batch = job.spec, job.spec.train.global_batch_rows
     hvd.DistributedOptimizer(model.optimizer, op=spec.horovod.op, compression=spec.horovod.compression)
-    done = _restore(model)
+    done, counted = _restore(model)
     rows = {name: len(split) for name, split in splits.items()}
     steps = {name: steps_per_epoch(count, batch) for name, count in rows.items()}
     weigh_by_share(model, may_be_empty=any(may_be_empty(count, batch, hvd.size()) for count in rows.values()))
     shard: dict[str, Any] = {"global_batch_rows": batch, "rank": hvd.rank(), "size": hvd.size()}
-    if done < spec.train.epochs:
+    watch = LossWatch(model)
+    rows_of = partial(batch_rows, splits[TRAIN], global_batch_rows=batch, seed=spec.train.seed)
+    validation = evaluation_dataset(splits[VALID], **shard) if VALID in splits else None
+    for span in spans(done, spec.train.epochs):
         model.fit(
-            training_dataset(splits[TRAIN], **shard, seed=spec.train.seed, first_epoch=done),
-            epochs=spec.train.epochs,
-            initial_epoch=done,
-            steps_per_epoch=steps[TRAIN],
-            validation_data=evaluation_dataset(splits[VALID], **shard) if VALID in splits else None,
+            training_dataset(splits[TRAIN], **shard, seed=spec.train.seed, **asdict(span.start)),
+            epochs=span.epochs,
+            initial_epoch=span.start.first_epoch,
+            steps_per_epoch=steps[TRAIN] - span.start.first_step,
+            validation_data=validation,
             validation_steps=steps.get(VALID),
-            callbacks=[
-                hvd.StallWatch(spec.horovod.step_timeout_s),
-                hvd.AverageMetrics(),
-                hvd.AverageBatchNorm(),
-                hvd.CheckEqualWeights(spec.horovod.check_weights_every_steps),
-                LiveProgress(job.feed if hvd.rank() == 0 else None, rows=rows[TRAIN], steps=steps[TRAIN]),
-                EpochReport(spec, rows=rows[TRAIN]),
-            ],
+            callbacks=_callbacks(job, span, Watched(watch, rows_of, rows[TRAIN], counted)),
+            shuffle=False,  # the dataset has its order
             verbose=0,
         )
     best = _load_best(model, monitor=spec.monitor, mode=spec.mode)
@@ -86,24 +109,57 @@ def _train(job: WorkerJob, model: keras.Model, splits: dict[str, Split]) -> Outc
     )
 
 
-def _restore(model: keras.Model) -> int:
-    """Make all ranks start from rank 0's state, or that of the last checkpoint; return the finished epochs."""
+@dataclass(frozen=True)
+class Watched:
+    """What the callbacks of a run share: the watch over its loss, the rows of a batch, how many rows an epoch has, and
+    what the metrics had counted before an interruption."""
+
+    loss: LossWatch
+    rows_of: RowsOf
+    rows: int
+    counted: list[np.ndarray]
+
+
+def _callbacks(job: WorkerJob, span: Span, run: Watched) -> list[keras.callbacks.Callback]:
+    spec, rows, first_step = job.spec, run.rows, span.start.first_step
+    batch = spec.train.global_batch_rows
+    place: dict[str, int] = {"steps": steps_per_epoch(rows, batch), "first_step": first_step}
+    every = spec.train.checkpoint_every_steps
+    return [
+        hvd.StallWatch(spec.horovod.step_timeout_s),
+        hvd.AverageMetrics(),
+        hvd.AverageBatchNorm(),
+        hvd.CheckEqualWeights(spec.horovod.check_weights_every_steps),
+        ResumeMetrics(run.counted if first_step else []),
+        StopAtBadLoss(run.loss, run.rows_of, **place, also_every=every),
+        LiveProgress(job.feed if hvd.rank() == 0 else None, rows=rows, **place),
+        EpochReport(spec, rows=rows - first_step * batch),
+        *([StepCheckpoint(spec, **place)] if every else []),
+    ]
+
+
+def _restore(model: keras.Model) -> tuple[Progress, list[np.ndarray]]:
+    """Make all ranks start from rank 0's state, or that of the last checkpoint.
+
+    Returns how far it is, and what the metrics had counted in a begun epoch.
+    """
     last = ray.train.get_checkpoint()
-    done = 0
+    done, counted = Progress(0, {}), []
     if last is not None and hvd.rank() == 0:
         with last.as_directory() as folder:
-            done = checkpoint.restore(model, folder).epoch
-    done = hvd.broadcast_object(done)
+            done, counted = checkpoint.restore(model, folder), checkpoint.counted_metrics(folder)
+    done, counted = hvd.broadcast_object((done, counted))
     hvd.broadcast_state(model)
     hvd.decorrelate_seeds(model)
-    return int(done)
+    return done, counted
 
 
 def _load_best(model: keras.Model, *, monitor: str, mode: str) -> Progress:
     """Load on every rank the weights of the best epoch, which an attempt before this one may have reported."""
     progress = None
     if hvd.rank() == 0:
-        reported = [entry for entry in ray.train.get_all_reported_checkpoints() if entry.checkpoint is not None]
+        # A checkpoint inside an epoch has no metrics to be judged by.
+        reported = [entry for entry in ray.train.get_all_reported_checkpoints() if "epoch" in entry.metrics]
         if not reported:
             raise TrainingError("no checkpoint is left to take the best model from; was the run's folder removed?")
         choose = max if mode == "max" else min

@@ -56,7 +56,7 @@ def add_import_paths(paths: tuple[str, ...]) -> None:
 
 
 def _compile(model: keras.Model, train: TrainSpec, name: str) -> None:
-    declared = [key for key in ("optimizer", "loss", "metrics") if getattr(train, key)]
+    declared = [key for key in ("optimizer", "loss", "metrics", "weighted_metrics") if getattr(train, key)]
     if model.compiled:
         if declared:
             raise SpecError(
@@ -80,7 +80,13 @@ def _compile(model: keras.Model, train: TrainSpec, name: str) -> None:
         optimizer = classes[train.optimizer.name].from_config(params)
     except (TypeError, ValueError) as error:
         raise SpecError(f"train.optimizer {train.optimizer.name}: {one_line(error)}") from error
-    model.compile(optimizer=optimizer, loss=train.loss, metrics=list(train.metrics), jit_compile=False)
+    model.compile(
+        optimizer=optimizer,
+        loss=train.loss,
+        metrics=list(train.metrics),
+        weighted_metrics=list(train.weighted_metrics) or None,
+        jit_compile=False,
+    )
 
 
 def _create_variables(model: keras.Model, row: Split, name: str) -> None:
@@ -120,22 +126,23 @@ def switch_dropout_off(model: keras.Model) -> None:
 
 
 def weigh_by_share(model: keras.Model, *, may_be_empty: bool) -> None:
-    """Make the model's steps take (x, y, share) batches.
+    """Make the model's steps take (x, y[, weight], share) batches.
 
     The share scales this rank's gradients inside the distributed optimizer, and nothing else: losses and metrics
-    stay those of the real rows. With `may_be_empty`, a batch of share 0 (a rank without rows) leaves metrics and
+    stay those of the real rows. (Keras divides the weighted loss of a batch by its number of rows, so the share is
+    right for weighted rows too.) With `may_be_empty`, a batch of share 0 (a rank without rows) leaves metrics and
     moving statistics as they were.
     """
     train_step, test_step = model.train_step, model.test_step
 
     def weighted_train_step(data: Any) -> Any:
-        x, y, share = data
+        *batch, share = data
         model.optimizer.gradient_share = share[0]
-        return _unless_empty(model, share[0], lambda: train_step((x, y)), guard=may_be_empty)
+        return _unless_empty(model, share[0], lambda: train_step(tuple(batch)), guard=may_be_empty)
 
     def plain_test_step(data: Any) -> Any:
-        x, y, share = data
-        return _unless_empty(model, share[0], lambda: test_step((x, y)), guard=may_be_empty)
+        *batch, share = data
+        return _unless_empty(model, share[0], lambda: test_step(tuple(batch)), guard=may_be_empty)
 
     model.train_step, model.test_step = weighted_train_step, plain_test_step
     model.train_function = model.test_function = None  # compiled from the steps that were replaced

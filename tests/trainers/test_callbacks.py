@@ -72,7 +72,7 @@ def test_an_epoch_is_reported_with_its_checkpoint(
     assert reported == [
         (
             metrics | {"epoch": 2, "samples_per_s": pytest.approx(10), "weights_sha256": "abc"},
-            {"epoch": 2, "metrics": metrics},
+            {"epoch": 2, "metrics": metrics, "step": 0},
         )
     ]
 

@@ -55,7 +55,20 @@ def test_weights_alone_leave_the_optimizer_as_it_is(tmp_path: Path) -> None:
 def test_the_folder_explains_itself(tmp_path: Path) -> None:
     checkpoint.save(model_of(1), Progress(3, {"val_loss": 0.25}), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"model.keras", "training.npz", "progress.json"}
-    assert json.loads((tmp_path / "progress.json").read_text()) == {"epoch": 3, "metrics": {"val_loss": 0.25}}
+    assert json.loads((tmp_path / "progress.json").read_text()) == {
+        "epoch": 3,
+        "metrics": {"val_loss": 0.25},
+        "step": 0,
+    }
+
+
+def test_inside_an_epoch_what_the_metrics_counted_is_kept(tmp_path: Path) -> None:
+    counted = [np.float32(2.5), np.array([1, 2], np.float32)]
+    checkpoint.save(model_of(1), Progress(3, {}, step=7), tmp_path, counted)
+    assert checkpoint.restore(model_of(2), tmp_path) == Progress(3, {}, step=7)
+    assert [array.tolist() for array in checkpoint.counted_metrics(tmp_path)] == [2.5, [1, 2]]
+    (tmp_path / "metrics.npz").unlink()
+    assert checkpoint.counted_metrics(tmp_path) == [], "the end of an epoch"
 
 
 def test_the_model_file_holds_no_optimizer(tmp_path: Path) -> None:

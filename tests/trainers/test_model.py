@@ -252,6 +252,33 @@ def test_the_share_does_not_scale_the_reported_loss() -> None:
     assert found == pytest.approx(expected)
 
 
+def test_weighted_shares_add_up_to_the_step_of_one_process() -> None:
+    """Loss, metrics and gradients of uneven shares, weighted: as one process on the joined batch has them."""
+    weight = np.array([0, 1, 2, 3, 4, 5], np.float32)
+    target = SPLIT.target.astype(np.float32)
+    parts = [slice(0, 4), slice(4, 6)]
+    keras.utils.set_random_seed(1)
+    start = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+
+    def step(rows: slice, share: float) -> tuple[np.ndarray, list[np.ndarray]]:
+        model = keras.models.clone_model(start)
+        model.set_weights(start.get_weights())
+        model.compile(keras.optimizers.SGD(1.0), "mse", weighted_metrics=["mae"], jit_compile=False)
+        weigh_by_share(model, may_be_empty=False)
+        batch = (SPLIT.x[rows], target[rows], weight[rows], np.full(len(target[rows]), share, np.float32))
+        model.fit((one for one in [batch]), steps_per_epoch=1, shuffle=False, verbose=0)
+        moved = [after - before for after, before in zip(model.get_weights(), start.get_weights(), strict=True)]
+        return np.concatenate([move.ravel() for move in moved]), [v.numpy() for v in model.metrics_variables]
+
+    whole, counted = step(slice(0, 6), 1.0)
+    moves, states = zip(*(step(rows, 1.0) for rows in parts), strict=True)
+    shares = [2 * 4 / 6, 2 * 2 / 6]
+    average = sum(share * move for share, move in zip(shares, moves, strict=True)) / 2
+    np.testing.assert_allclose(average, whole, rtol=1e-5)
+    for total, of_ranks in zip(counted, zip(*states, strict=True), strict=True):
+        np.testing.assert_allclose(sum(of_ranks), total, rtol=1e-5)
+
+
 def test_one_line_is_one_line_of_readable_length() -> None:
     assert one_line(ValueError("a\n  b\tc")) == "a b c"
     assert one_line(ValueError("x" * 401)) == "x" * 400 + " ..."
