@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,8 @@ def up(*, nodes: int, cpus_per_node: int, port: int, dashboard_port: int, store_
         raise ClusterError(
             f"a cluster runs already, {already.dashboard}; use it, or end it with `ringmaster cluster down`"
         )
+    for option, wanted in (("--port", port), ("--dashboard-port", dashboard_port)):
+        _require_free(wanted, option)
     place = folder()
     shutil.rmtree(place, ignore_errors=True)
     _make_private(place)
@@ -185,9 +188,19 @@ def _ray_start(*options: str) -> None:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         telling = [line for line in lines if "Error" in line or "already" in line]
         raise ClusterError(
-            f"Ray did not start: {(telling or lines or ['it took too long'])[-1][:300]}; choose other ports with "
-            "--port and --dashboard-port if one of them is taken"
+            f"Ray did not start: {(telling or lines or ['it took too long'])[-1][:300]}; `ringmaster doctor` looks "
+            "for what is wrong with this machine"
         )
+
+
+def _require_free(port: int, option: str) -> None:
+    """Ray would wait half a minute for the port of its head, and go on without a dashboard."""
+    try:
+        socket.create_server((LOCALHOST, port)).close()
+    except OSError as error:
+        raise ClusterError(
+            f"port {port} is taken ({os.strerror(error.errno or 0)}); choose another with {option}"
+        ) from error
 
 
 def _ray() -> str:

@@ -1,5 +1,6 @@
 """The token of a cluster of your own, and the launcher file for hosts; `tests/cluster` starts one for real."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,19 @@ def test_a_folder_that_somebody_else_made_is_not_used(home: Path, monkeypatch: p
     monkeypatch.setattr(local_cluster.shutil, "rmtree", lambda *_, **__: None)  # as where it is not ours to remove
     with pytest.raises(ClusterError, match="cannot be used: File exists; remove it, or set TMPDIR"):
         local_cluster.up(nodes=1, cpus_per_node=1, port=26379, dashboard_port=28265)
+
+
+@pytest.mark.parametrize("option", ["--port", "--dashboard-port"])
+def test_a_port_that_is_taken_is_named(option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        port, other = taken.getsockname()[1], free.getsockname()[1]
+        free.close()
+        ports = (
+            {"port": other, "dashboard_port": port} if option != "--port" else {"port": port, "dashboard_port": other}
+        )
+        with pytest.raises(ClusterError, match=rf"port {port} is taken \(Address already in use\); .* with {option}$"):
+            local_cluster.up(nodes=1, cpus_per_node=1, **ports)
+    assert not local_cluster.folder().exists()
 
 
 def test_hosts_become_rays_own_launcher_file(tmp_path: Path) -> None:
