@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainers.augment import Augmentation, Change
 from trainers.job import Split
 
 CHUNK_BYTES = 4 * 2**20
@@ -81,7 +82,15 @@ def batch_rows(  # noqa: PLR0913 - a shard and a position in the run
 
 
 def training_dataset(  # noqa: PLR0913 - a shard and a position in the run
-    split: Split, *, global_batch_rows: int, rank: int, size: int, seed: int, first_epoch: int, first_step: int = 0
+    split: Split,
+    *,
+    global_batch_rows: int,
+    rank: int,
+    size: int,
+    seed: int,
+    first_epoch: int,
+    first_step: int = 0,
+    augmentation: Augmentation | None = None,
 ) -> tf.data.Dataset:
     """Endless (x, y[, weight], share) batches in shuffled order, from a step of `first_epoch` on.
 
@@ -93,7 +102,8 @@ def training_dataset(  # noqa: PLR0913 - a shard and a position in the run
         epoch, step = first_epoch, first_step
         while True:
             order = epoch_order(len(split), seed=seed, epoch=epoch)
-            yield from _take(split, order, global_batch_rows, rank=rank, size=size, first_step=step)
+            change = augmentation.of_epoch(epoch, len(split)) if augmentation else None
+            yield from _take(split, order, global_batch_rows, change, rank=rank, size=size, first_step=step)
             epoch, step = epoch + 1, 0
 
     return _dataset(chunks, split)
@@ -109,13 +119,17 @@ def evaluation_dataset(split: Split, *, global_batch_rows: int, rank: int, size:
     return _dataset(chunks, split)
 
 
-def _take(split: Split, order: np.ndarray, global_batch_rows: int, **shard: int) -> Iterator[Any]:
+def _take(
+    split: Split, order: np.ndarray, global_batch_rows: int, change: Change | None = None, **shard: int
+) -> Iterator[Any]:
     """(x, y[, weight], share) of several batches at a time, each with axes (steps, local rows, ...)."""
     row_bytes = sum(array.nbytes // max(1, len(array)) for array in (*split.inputs.values(), split.target))
     local_rows = -(-global_batch_rows // shard["size"])
     steps = min(CHUNK_STEPS, max(1, CHUNK_BYTES // max(1, row_bytes * local_rows)))
     for rows, share in rank_chunks(order, global_batch_rows, **shard, steps=steps):
         part = split.take(rows)
+        if change is not None:
+            part = change(part, rows)
         weight = () if part.weight is None else (part.weight,)
         yield part.x, part.target, *weight, np.full(rows.shape, share, np.float32)
 

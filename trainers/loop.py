@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from configs.errors import TrainingError
 from trainers import checkpoint, hvd
+from trainers.augment import Augmentation
 from trainers.callbacks import EpochReport, LiveProgress, ResumeMetrics, StepCheckpoint
 from trainers.checkpoint import Progress
 from trainers.data import batch_rows, evaluation_dataset, may_be_empty, steps_per_epoch, training_dataset
@@ -81,10 +82,13 @@ def _train(job: WorkerJob, model: keras.Model, splits: dict[str, Split]) -> Outc
     shard: dict[str, Any] = {"global_batch_rows": batch, "rank": hvd.rank(), "size": hvd.size()}
     watch = LossWatch(model)
     rows_of = partial(batch_rows, splits[TRAIN], global_batch_rows=batch, seed=spec.train.seed)
+    augmentation = Augmentation.of(spec.data.features, seed=spec.train.seed)
     validation = evaluation_dataset(splits[VALID], **shard) if VALID in splits else None
     for span in spans(done, spec.train.epochs):
         model.fit(
-            training_dataset(splits[TRAIN], **shard, seed=spec.train.seed, **asdict(span.start)),
+            training_dataset(
+                splits[TRAIN], **shard, seed=spec.train.seed, **asdict(span.start), augmentation=augmentation
+            ),
             epochs=span.epochs,
             initial_epoch=span.start.first_epoch,
             steps_per_epoch=steps[TRAIN] - span.start.first_step,
