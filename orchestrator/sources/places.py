@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import fsspec  # type: ignore[import-untyped]
 import pyarrow as pa
@@ -164,10 +165,19 @@ def file_system(url: str) -> tuple[Any, str]:
     """The pyarrow file system of a URL and the path in it; through fsspec where pyarrow has none."""
     scheme = url.partition("://")[0]
     if scheme in {"s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss", "file"}:
-        system, path = pa.fs.FileSystem.from_uri(url)
+        system, path = pa.fs.FileSystem.from_uri(_quoted(url))
         return system, path
     system, path = fsspec.url_to_fs(url)
     return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(system)), path
+
+
+def _quoted(url: str) -> str:
+    """The URL with spaces and the marks of globs escaped; `?key=value` at its end stays what it is."""
+    scheme, _, rest = url.partition("://")
+    path, mark, options = rest.partition("?")
+    if "=" not in options:
+        path, mark, options = rest, "", ""
+    return f"{scheme}://{quote(path, safe='/:@%')}{mark}{options}"
 
 
 def _require_some(found: list[str], place: str, key: str) -> list[str]:

@@ -60,6 +60,9 @@ def test_files_folders_and_globs(bucket: Callable[[str, bytes], None], load: Loa
     assert load(csv="s3://rows/d/a.csv").columns["x"].tolist() == [1]
     assert load(files="s3://rows/d/").columns["x"].tolist() == [1, 2]
     assert load(files="s3://rows/p").columns["x"].tolist() == [3, 4, 5, 6, 7, 8]
+    bucket("d/two words.csv", b"x,y\n9,a\n")
+    assert load(files="s3://rows/d/?.csv").columns["x"].tolist() == [1]
+    assert load(files="s3://rows/d/two words.csv").columns["x"].tolist() == [9]
     rows = load(files="s3://rows/p/*2024/*.parquet", test_files="s3://rows/p/**/*.parquet")
     assert rows.parts == {"train": 3, "test": 6}
 
