@@ -1,6 +1,7 @@
 """What a rank sends to the driver, and which epochs it refuses to report."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import ray.train
 from configs.errors import SpecError, TrainingError
 from configs.job import JobSpec
 from trainers import callbacks, hvd
-from trainers.callbacks import EpochReport, LiveProgress
+from trainers.callbacks import EpochReport, LiveProgress, StepCheckpoint
 
 Make = Callable[..., JobSpec]
 
@@ -75,6 +76,34 @@ def test_an_epoch_is_reported_with_its_checkpoint(
             {"epoch": 2, "metrics": metrics, "step": 0},
         )
     ]
+
+
+@pytest.fixture
+def averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the only rank: there is nothing to add up."""
+    monkeypatch.setattr(hvd, "size", lambda: 1)
+    monkeypatch.setattr(hvd, "average_batch_norm", lambda model: None)
+    monkeypatch.setattr("trainers.unfinished.sum_metrics", lambda model: None)
+
+
+@pytest.mark.parametrize(
+    ("first_step", "every", "expected"), [(0, 3, [3, 6]), (4, 3, [6]), (0, 9, []), (0, 1, [*range(1, 9)])]
+)
+def test_checkpoints_inside_an_epoch(
+    small_job: Make, reported: list[Any], averaged: None, first_step: int, every: int, expected: list[int]
+) -> None:
+    """After every so many steps of the epoch, wherever it was resumed, but not at its end."""
+    spec = small_job(f"train.checkpoint_every_steps={every}")
+    callback = StepCheckpoint(spec, steps=9, first_step=first_step)
+    callback.set_model(report_of(spec).model)
+    callback.on_epoch_begin(2)
+    for batch in range(9 - first_step):
+        callback.on_train_batch_end(batch)
+    worst = sys.float_info.max
+    assert [metrics for metrics, _ in reported] == [
+        {"unfinished_epoch": 3, "step": step, "val_loss": worst} for step in expected
+    ]
+    assert [progress for _, progress in reported] == [{"epoch": 2, "metrics": {}, "step": step} for step in expected]
 
 
 def test_only_rank_0_writes(
