@@ -113,3 +113,24 @@ def test_a_loss_that_is_not_finite_names_the_rows(make: Make) -> None:
         run(make("breaks"), on_event=events.append)
     assert [event["kind"] for event in events if event["kind"] in ("checkpoint", "epoch")] == []
     assert len([event for event in events if event["kind"] == "worker"]) == 2
+
+
+def test_weighted_rows_give_two_ranks_what_one_process_has(make: Make, tmp_path: Path) -> None:
+    """Losses, weighted metrics and weights agree, though the batches split unevenly and rows count differently."""
+    rows = [f"{size},{'big' if size > 20 else 'small'},{size % 4}" for size in range(1, 42)]
+    (tmp_path / "small.csv").write_text("\n".join(["size,label,counts", *rows]) + "\n")
+    weighted = ("data.features={size: number}", "data.sample_weight=counts", "train.class_weight={small: 2}")
+    options = ("train.weighted_metrics=[accuracy]", "train.global_batch_rows=7", "train.checkpoint_every_steps=0")
+    found = {}
+    for workers in (1, 2):
+        events: list[dict] = []
+        spec = make("stateless", f"cluster.workers={workers}", *weighted, *options)
+        with open_job(spec) as job:
+            trained = train(spec, job.data, name=f"weighted-{workers}", on_event=events.append, verifying=True)
+        metrics = [event["metrics"] for event in events if event["kind"] == "epoch"]
+        names = ("loss", "accuracy", "weighted_accuracy", "val_loss", "val_weighted_accuracy")
+        found[workers] = [[each[name] for name in names] for each in metrics], trained.outcome.weights
+    np.testing.assert_allclose(found[2][0], found[1][0], rtol=2e-5)
+    assert found[1][0][0][1] != found[1][0][0][2], "the weights count in the weighted metric alone"
+    for name, value in found[1][1].items():
+        np.testing.assert_allclose(found[2][1][name], value, atol=1e-5)
