@@ -6,6 +6,8 @@
 #   make check         lint, format, types
 #   make soak          the tests that take minutes each
 #   make bench         what docs/speed.md rests on; TORCH_PYTHON=PATH adds PyTorch's side, root the shaped links
+#   make render        the golden Kubernetes manifests again; fails where they change
+#   make images        the container images, built and run without a Docker engine (root, buildah, debootstrap)
 #   make test-cluster  only the tests that start real Ray with two Horovod processes
 #   make lock          work out requirements*.lock again
 #   make clean         remove the environment and all caches
@@ -32,7 +34,7 @@ INSTALL := UV_COMPILE_BYTECODE=1 $(UV) pip install --quiet --python $(BIN)/pytho
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-emit-index-url --upgrade
 
-.PHONY: setup demo check test test-cluster soak bench lock clean
+.PHONY: setup demo check test test-cluster soak bench render images lock clean
 
 setup: $(READY)
 
@@ -73,7 +75,7 @@ test: check
 	$(BIN)/python -m pytest
 
 soak: setup
-	$(BIN)/python -m pytest -m soak --timeout 3600
+	$(BIN)/python -m pytest -m soak --timeout 3600 --ignore tests/images
 
 BENCH := $(BIN)/python -m benchmarks.
 bench: setup
@@ -91,6 +93,13 @@ bench: setup
 		rm -f .bench-shaped.json; \
 	else echo "shaped needs root" >&2; fi
 
+render: setup
+	RINGMASTER_RENDER=1 $(BIN)/python -m pytest --quiet tests/deploy/manifests/test_golden.py
+	git diff --exit-code --stat -- tests/golden
+
+images: setup
+	$(BIN)/python -m pytest -m soak -s --timeout 5400 tests/images
+
 test-cluster: setup
 	$(BIN)/python -m pytest -m cluster
 
@@ -106,7 +115,11 @@ lock: $(UV)
 	$(COMPILE) --extra train-cpu --extra serve --extra k8s --extra dev --no-emit-package horovod \
 		--output-file requirements.lock pyproject.toml
 	$(BIN)/python -B -c '$(BUILD_REQUIRES)' | $(COMPILE) --no-annotate --output-file requirements-build.lock -
-	sed -i "s/ ; $(ANYWHERE)//" requirements*.lock
+	for image in train-cpu train-gpu; do $(COMPILE) --no-annotate --constraint requirements.lock --extra $$image \
+		--no-emit-package horovod --output-file deploy/images/$$image.lock pyproject.toml; done
+	for image in serve mlflow; do $(COMPILE) --no-annotate --constraint requirements.lock \
+		--output-file deploy/images/$$image.lock deploy/images/$$image.in; done
+	sed -i "s/ ; $(ANYWHERE)//" requirements*.lock deploy/images/*.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
