@@ -13,6 +13,7 @@ import typer
 from configs.load import load_spec
 from orchestrator import console
 from orchestrator.command import Debug, Job, Json, Overrides, Verbose, app, command, print_json
+from orchestrator.kubernetes_cli import objects_of
 from orchestrator.submit.places import ADDRESS_VARIABLE
 
 cluster = typer.Typer(no_args_is_help=True, help="Start or end a Ray cluster of your own.")
@@ -113,10 +114,11 @@ def plan(
         found, used = find_room(spec.cluster, nodes), dashboard.in_use()
         free = {name: amount - used.get(name, 0.0) for name, amount in found.total.items()}
         room = {"address": dashboard.url, "nodes": len(nodes), **asdict(found), "free": free}
+    objects = objects_of(spec) if "kubernetes" in spec.model_fields_set else []
     if as_json:
-        print_json({**asdict(made), "cluster": room})
+        print_json({**asdict(made), "cluster": room, "kubernetes": objects})
     else:
-        for line in _plan_lines(asdict(made), room):
+        for line in [*_plan_lines(asdict(made), room), *(f"kubernetes: {line}" for line in objects)]:
             console.out.print(line, markup=False)
     if room and room["problem"]:
         if as_json:

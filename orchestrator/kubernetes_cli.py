@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
 
 from configs.errors import SpecError
+from configs.job import JobSpec
 from configs.kubernetes import KubernetesSpec
 from configs.load import load_spec
 from configs.serve import ServeSpec
@@ -64,6 +65,33 @@ def render(  # noqa: PLR0913 (an option is a parameter)
     else:
         # Not `print`: it would expand the tabs of the job's own files.
         console.out.file.write("---\n".join(dump(one) for one in documents))
+
+
+def objects_of(spec: JobSpec) -> list[str]:
+    """What `render` would print, a line per object; pods with what each one asks for. Raises SpecError."""
+    from deploy.manifests.names import object_name
+    from deploy.manifests.rayjob import render_job
+    from orchestrator.submit.code import job_code
+
+    lines = []
+    for document in render_job(spec, job_code(spec), name=object_name(spec.name)).documents:
+        lines.append(f"{document['kind']} {document['metadata']['name']}")
+        if document["kind"] == "RayJob":
+            cluster = document["spec"]["rayClusterSpec"]
+            asked = [f"1 head pod(s) of {_limits(cluster['headGroupSpec'])}"]
+            asked += [f"{_pods(group)} worker pod(s) of {_limits(group)}" for group in cluster["workerGroupSpecs"]]
+            lines[-1] += f" in namespace {document['metadata']['namespace']}: {', '.join(asked)}"
+    return lines
+
+
+def _pods(group: dict[str, Any]) -> str:
+    least, most = group["minReplicas"], group["maxReplicas"]
+    return str(most) if least == most else f"{least} to {most}"
+
+
+def _limits(group: dict[str, Any]) -> str:
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    return " and ".join(f"{amount} {name}" for name, amount in limits.items())
 
 
 def documents_in(folder: Path, texts: dict[str, str], *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -99,3 +100,18 @@ def test_workers_that_do_not_fit_are_exit_code_1(
         "cluster.workers=2, or add nodes\n",
     )
     assert f"cluster {address}: 1 node(s), 2 CPU (0.5 free now); it holds 2 worker(s)" in done.out
+
+
+def test_what_would_be_rendered_for_kubernetes(
+    ask: Callable[..., SimpleNamespace], small_job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    small_job()
+    place = [f"data.csv={tmp_path}/small.csv", f"kubernetes.volumes=[{{claim: jobs, path: {tmp_path}}}]"]
+    done = ask("plan", "job.yaml", *ALL_ROWS, *place, "kubernetes.namespace=team-a", "cluster.min_workers=1")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-2:] == [
+        "kubernetes: ConfigMap small",
+        "kubernetes: RayJob small in namespace team-a: 1 head pod(s) of 2 cpu and 4Gi memory, "
+        "1 to 2 worker pod(s) of 1 cpu and 4Gi memory",
+    ]
