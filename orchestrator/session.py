@@ -112,9 +112,7 @@ def _private_cluster(data_bytes: int, logs: Path, verbose: bool) -> Iterator[Non
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.update(ours)
     try:
-        # The mode is read when ray is imported, which was before the variables were set.
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        _read_token_mode()
         with _own_sigterm():
             ray.init(
                 address="local",
@@ -135,6 +133,13 @@ def _private_cluster(data_bytes: int, logs: Path, verbose: bool) -> Iterator[Non
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        _read_token_mode()  # or a Ray that is started later in this process would want our token
+
+
+def _read_token_mode() -> None:
+    """Let Ray look at its variables again; it did when it was imported."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def processes_with(variable: str, value: str) -> list[psutil.Process]:

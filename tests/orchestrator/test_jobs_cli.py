@@ -144,6 +144,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(dashboard: Ther
     fake.output["mine"] = "one\n"
     fake.endless = True
     for verb, option in (("logs", " -f"), ("wait", "")):
+        fake.asked = 0
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestrator", verb, "mine", *option.split(), "--address", address],
             cwd=tmp_path,
