@@ -1,7 +1,6 @@
 """Kubernetes as a place that runs jobs: RayJobs of KubeRay behind the verbs that every target has."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +10,9 @@ from deploy.manifests.names import MAX_NAME, object_name
 from deploy.manifests.rayjob import render_job
 from orchestrator.submit.kuberay import KubeRay
 from orchestrator.submit.rayjobs import condition, time_of
-from orchestrator.submit.target import TERMINAL, JobStatus, State, Submission
+from orchestrator.submit.target import RUN_PAGE, TERMINAL, JobStatus, State, Submission
 
 Manifest = dict[str, Any]
-RUN_PAGE = re.compile(r"https?://[^\s\x1b]+/#/experiments/\d+/runs/[0-9a-f]{32}\b")
-"""The page of an MLflow run, in what the job prints."""
 
 
 class KubeRayTarget:

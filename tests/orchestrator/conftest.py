@@ -1,10 +1,12 @@
-"""MLflow stores for the tests (making the tables takes seconds, so they are copied), and a Ray dashboard."""
+"""MLflow stores (making the tables takes seconds, so they are copied), a Ray dashboard, and the command line."""
 
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -12,6 +14,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from configs.job import JobSpec
+from orchestrator.cli import main
 from orchestrator.tracking import connect, tracking_uri
 
 
@@ -53,3 +56,17 @@ def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, str]]:
         monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")  # what is given comes first
         monkeypatch.setattr(ray, "RETRY_S", 0.01)
         yield fake, address
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespace]:
+    """Return `ask(*arguments)`: runs a command and gives code, out, err."""
+
+    def run(*arguments: str) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["ringmaster", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capfd.readouterr()
+        return SimpleNamespace(code=ended.value.code, out=captured.out, err=captured.err)
+
+    return run

@@ -13,26 +13,11 @@ from typing import Any
 import pytest
 
 from configs.job import JobSpec
-from orchestrator.cli import main
 
 Make = Callable[..., JobSpec]
 Ask = Callable[..., SimpleNamespace]
 There = tuple[Any, str]
 PAGE = "http://mlflow:5000/#/experiments/1/runs/" + "b" * 32
-
-
-@pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ask:
-    """Return `ask(*arguments)`: runs a command and gives code, out, err."""
-
-    def run(*arguments: str) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["ringmaster", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capfd.readouterr()
-        return SimpleNamespace(code=ended.value.code, out=captured.out, err=captured.err)
-
-    return run
 
 
 def test_a_job_is_found_again_by_its_id_alone(ask: Ask, dashboard: There, small_job: Make, tmp_path: Path) -> None:

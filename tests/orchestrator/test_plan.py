@@ -1,7 +1,6 @@
 """The plan of a job says what the workers will do, and whether the cluster holds them."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.job import JobSpec
-from orchestrator.cli import main
 from orchestrator.datasets import prepare
 from orchestrator.plan import make_plan, shard_rows
 from trainers.data import rank_slice
@@ -41,20 +39,6 @@ def test_the_plan_of_a_small_job(small_job: Make) -> None:
     assert (plan.batch_rows, plan.shard_rows) == ([3, 3, 2], [16, 15, 10])
     assert plan.learning_rate == "0.01, the same for any number of workers, as they share the global batch"
     assert plan.data_bytes_per_host > plan.batch_bytes_per_worker > 0
-
-
-@pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespace]:
-    """Return `ask(*arguments)`: runs a command and gives code, out, err."""
-
-    def run(*arguments: str) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["ringmaster", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capfd.readouterr()
-        return SimpleNamespace(code=ended.value.code, out=captured.out, err=captured.err)
-
-    return run
 
 
 def test_the_command_needs_no_cluster(

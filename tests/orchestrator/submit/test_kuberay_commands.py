@@ -18,8 +18,6 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from orchestrator.cli import main
-
 Ask = Callable[..., SimpleNamespace]
 GOLDEN = Path(__file__).parents[2] / "golden"
 JOB = """
@@ -31,20 +29,10 @@ kubernetes: {volumes: [{claim: jobs, path: /mnt/ringmaster}]}
 START_S = 120.0
 
 
-@pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ask:
-    """Return `ask(*arguments)`: runs the command in a folder of its own; gives code, out, err."""
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def run(*arguments: str) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["ringmaster", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capfd.readouterr()
-        return SimpleNamespace(code=ended.value.code, out=captured.out, err=captured.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")
