@@ -56,10 +56,10 @@ def prepare(spec: JobSpec) -> Prepared:
     examples = make_examples(replace(rows, columns=plain), data)
     columns, labels, target = examples.columns, examples.labels, data.target.column
     parts = split_columns(columns, labels, data.split, loaded.given(examples.source_rows))
-    with naming_source_rows(examples.source_rows):
+    with naming_source_rows(examples.source_rows[parts[TRAIN]]):
         training = {name: array[parts[TRAIN]] for name, array in columns.items()}
         preprocessing = Preprocessing.fit(training, data, labels[parts[TRAIN]])
-        # All rows at once: an error names the row of the source, not of a shuffled part.
+    with naming_source_rows(examples.source_rows):  # all rows at once
         weight = column_weights(columns, data)
         inputs, codes = preprocessing.transform(columns), preprocessing.target.encode(labels)
     done = Split(inputs, codes, weight, examples.source_rows + 1)

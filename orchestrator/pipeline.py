@@ -133,15 +133,16 @@ def report(tracker: Tracker, spec: JobSpec, data: Prepared) -> list[str]:
     """
     facts = data.facts
     try:
+        fingerprint = digest(facts.columns, facts.labels)
         tracker.log_dataset(
             spec.name,
-            digest(facts.columns, facts.labels),
+            fingerprint,
             source=facts.source,
             schema=json.dumps({name: describe(fitted) for name, fitted in facts.preprocessing.features.items()}),
             rows={name: len(part) for name, part in facts.parts.items()},
         )
         warned = list(warnings(facts))
-        tracker.attach("data_report.html", page(facts, warned))
+        tracker.attach("data_report.html", page(facts, warned, fingerprint))
         return warned
     except Exception:
         logger.warning("the data report failed", exc_info=True)

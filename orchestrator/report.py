@@ -139,14 +139,13 @@ def _row_keys(facts: Facts) -> np.ndarray:
     return keys
 
 
-def page(facts: Facts, warned: Sequence[str]) -> str:
-    """The report as one HTML file without links to anything else; warned: what `warnings` gave."""
+def page(facts: Facts, warned: Sequence[str], fingerprint: str) -> str:
+    """The report as one HTML file without links to anything else, of what `warnings` and `digest` gave."""
     names = list(facts.preprocessing.features)[:MAX_COLUMNS]
     rows = len(facts.labels)
     sections = [
         f"<h1>Data of {escape(facts.source)}</h1>",
-        f"<p>{rows:,} rows, {len(facts.preprocessing.features)} features; digest "
-        f"{digest(facts.columns, facts.labels)}",
+        f"<p>{rows:,} rows, {len(facts.preprocessing.features)} features; digest {fingerprint}",
         "<h2>Warnings</h2>" + _list(warned),
         "<h2>Rows left out</h2>" + _list(facts.left_out),
         "<h2>Parts and target</h2>" + _parts_table(facts),

@@ -81,10 +81,6 @@ class Preprocessing(Spec):
         rows = window_starts(columns, self.window, ahead=0)
         return {name: columns[name][rows] for name in self.features}, rows[:, -1]
 
-    def table_names(self) -> list[str]:
-        """The feature of each column of the table, in order."""
-        return [name for name, fitted in self.features.items() for _ in range(table_columns(fitted) or 0)]
-
     def unseen(self, columns: Columns) -> dict[str, int]:
         """How many values of each category column training never showed; columns without one are left out."""
         counts = {

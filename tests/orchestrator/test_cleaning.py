@@ -67,6 +67,16 @@ def test_the_row_in_an_error_is_that_of_the_file(small_job: Make) -> None:
     assert str(caught.value) == "target 'label' has no value in row 21; mend or remove the row"
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_row_is_that_of_the_file_whichever_part_it_is_in(small_job: Make, seed: int) -> None:
+    days = [f"2024-01-{n:02}" for n in range(1, 29)]
+    days[20] = "tomorrow"
+    Path("small.csv").write_text("day,label\n" + "".join(f"{day},{'ab'[n % 2]}\n" for n, day in enumerate(days)))
+    with pytest.raises(DataError) as caught:
+        prepare(small_job("data.features={day: date}", f"data.split={{valid: 0.2, test: 0.0, seed: {seed}}}"))
+    assert str(caught.value).startswith("column 'day', row 21: got 'tomorrow'")
+
+
 def test_windows_are_the_past_of_one_series_and_the_target_comes_after() -> None:
     data = data_of(window={"width": 2, "horizon": 2, "order": "t", "group": "s"}, split={"by": "time"})
     columns = {"t": np.array([3, 1, 2, 0, 9, 8]), "s": objects(["a", "a", "a", "a", "b", "b"])}

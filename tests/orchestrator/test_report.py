@@ -72,7 +72,7 @@ def test_a_column_that_is_mostly_missing_or_all_the_same(small_job: Make) -> Non
 def test_the_page_shows_the_numbers_and_escapes_what_the_data_holds(small_job: Make) -> None:
     Path("small.csv").write_text(rows(lambda n: f"{n},<b>{'red' if n % 3 else 'blue'},{noise(n)[1]}"))
     facts = prepare(small_job()).facts
-    text = page(facts, ["<i> is odd"])
+    text = page(facts, ["<i> is odd"], "0f0f")
     train = facts.columns["size"][facts.parts["train"]]
     assert f"mean {train.mean():.4g}, deviation {train.std():.4g}" in text
     assert "&lt;b&gt;red" in text and "&lt;i&gt; is odd" in text and "<b>" not in text
@@ -102,4 +102,4 @@ def test_images_have_a_histogram(kind: str, small_job: Make, tmp_path: Path) -> 
     job = small_job(
         "data.csv=null", "data.function=pictures:load", f"data.features={{image: {kind}}}", "train.loss=null"
     )
-    assert "shape (4, 4)" in page(prepare(job).facts, [])
+    assert "shape (4, 4)" in page(prepare(job).facts, [], "0f0f")
