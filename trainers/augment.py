@@ -32,21 +32,35 @@ class Augmentation:
         images = {name: each for name, each in features.items() if each.kind == "image" and each.augment is not None}
         return cls(images, seed=seed) if images else None
 
-    def of_epoch(self, epoch: int, rows: int) -> Change:
-        """The changes of one epoch of a split of so many rows."""
-        draws = {
-            name: np.random.default_rng((self._seed, epoch, number)).random((rows, DRAWS), np.float32)
+    def of_epoch(self, epoch: int) -> Change:
+        """The changes of one epoch."""
+        keys = {
+            name: np.random.SeedSequence((self._seed, epoch, number)).generate_state(1, np.uint64)
             for number, name in enumerate(self._images, 1)
         }
 
         def change(part: Split, numbers: np.ndarray) -> Split:
             changed = {
-                name: change_images(part.inputs[name], feature, draws[name][numbers])
+                name: change_images(part.inputs[name], feature, draw(keys[name], numbers))
                 for name, feature in self._images.items()
             }
             return replace(part, inputs={**part.inputs, **changed})
 
         return change
+
+
+def draw(key: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(...,) row numbers -> (..., DRAWS) float32 from 0 to 1, which depend on the key and the row alone.
+
+    SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): number n of a stream is a
+    hash of n, so none before it need be drawn.
+    """
+    place = rows.astype(np.uint64)[..., np.newaxis] * np.uint64(DRAWS) + np.arange(1, DRAWS + 1, dtype=np.uint64)
+    bits = key + place * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as it should
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    return (bits >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
 
 
 def change_images(images: np.ndarray, feature: ImageFeature, draws: np.ndarray) -> np.ndarray:

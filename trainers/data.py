@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainers.augment import Augmentation, Change
-from trainers.job import Split
+from trainers.job import Rows
+from trainers.order import FileOrder, Order
 
 CHUNK_BYTES = 4 * 2**20
 CHUNK_STEPS = 64
@@ -25,11 +26,6 @@ as a tenth of a small model's step, whatever it carries."""
 def steps_per_epoch(rows: int, global_batch_rows: int) -> int:
     """Global batches that cover `rows`; the last one may be short."""
     return -(-rows // global_batch_rows)
-
-
-def epoch_order(rows: int, *, seed: int, epoch: int) -> np.ndarray:
-    """(rows,) int64: a permutation of the rows that depends on (seed, epoch) alone."""
-    return np.random.default_rng((seed, epoch)).permutation(rows)
 
 
 def rank_slice(batch_rows: int, *, rank: int, size: int) -> slice:
@@ -45,27 +41,32 @@ def may_be_empty(rows: int, global_batch_rows: int, size: int) -> bool:
 
 
 def rank_chunks(
-    order: np.ndarray, global_batch_rows: int, *, rank: int, size: int, first_step: int = 0, steps: int = CHUNK_STEPS
+    order: Order, global_batch_rows: int, *, rank: int, size: int, first_step: int = 0, steps: int = CHUNK_STEPS
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Yield (row numbers, share) for up to `steps` global batches at a time; row numbers: (steps, local rows).
 
     A rank with no row of a batch gets that batch's first row with share 0: it must step with the others. A short last
     batch is a chunk of its own.
     """
-    full = len(order) // global_batch_rows
-    bounds = [(step, min(step + steps, full)) for step in range(first_step, full, steps)]
-    chunks = [order[a * global_batch_rows : b * global_batch_rows].reshape(b - a, -1) for a, b in bounds]
-    rest = order[max(full, first_step) * global_batch_rows :]
-    for chunk in [*chunks, rest[np.newaxis]]:
+    for chunk in _global_chunks(order, global_batch_rows, first_step, steps):
         rows = chunk.shape[1]
-        if rows:
-            mine = chunk[:, rank_slice(rows, rank=rank, size=size)]
-            share = size * mine.shape[1] / rows
-            yield (mine if mine.shape[1] else chunk[:, :1]), share
+        mine = chunk[:, rank_slice(rows, rank=rank, size=size)]
+        yield (mine if mine.shape[1] else chunk[:, :1]), size * mine.shape[1] / rows
+
+
+def _global_chunks(order: Order, batch: int, first_step: int, steps: int) -> Iterator[np.ndarray]:
+    """(steps, rows of a global batch) of row numbers."""
+    full = len(order) // batch
+    for start in range(first_step, full, steps):
+        stop = min(start + steps, full)
+        yield order[start * batch : stop * batch].reshape(stop - start, batch)
+    rest = order[max(full, first_step) * batch :]
+    if len(rest):
+        yield rest[np.newaxis]
 
 
 def rank_batches(
-    order: np.ndarray, global_batch_rows: int, *, rank: int, size: int, first_step: int = 0
+    order: Order, global_batch_rows: int, *, rank: int, size: int, first_step: int = 0
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Yield (row numbers, share) per global batch, from `first_step` on; see `rank_chunks`."""
     for rows, share in rank_chunks(order, global_batch_rows, rank=rank, size=size, first_step=first_step):
@@ -73,16 +74,17 @@ def rank_batches(
 
 
 def batch_rows(  # noqa: PLR0913 - a shard and a position in the run
-    split: Split, *, global_batch_rows: int, seed: int, epoch: int, step: int, rank: int, size: int
+    split: Rows, *, global_batch_rows: int, seed: int, epoch: int, step: int, rank: int, size: int
 ) -> np.ndarray:
     """Numbers, from 1, of the rows of one training batch of one rank: in the source where known, else in the split."""
-    order = epoch_order(len(split), seed=seed, epoch=epoch)
+    order = split.order(seed=seed, epoch=epoch)
     rows, _ = next(rank_batches(order, global_batch_rows, rank=rank, size=size, first_step=step))
-    return rows + 1 if split.source_rows is None else split.source_rows[rows]
+    numbers = split.take(rows).source_rows
+    return rows + 1 if numbers is None else numbers
 
 
 def training_dataset(  # noqa: PLR0913 - a shard and a position in the run
-    split: Split,
+    split: Rows,
     *,
     global_batch_rows: int,
     rank: int,
@@ -101,31 +103,30 @@ def training_dataset(  # noqa: PLR0913 - a shard and a position in the run
     def chunks() -> Iterator[Any]:
         epoch, step = first_epoch, first_step
         while True:
-            order = epoch_order(len(split), seed=seed, epoch=epoch)
-            change = augmentation.of_epoch(epoch, len(split)) if augmentation else None
+            order = split.order(seed=seed, epoch=epoch)
+            change = augmentation.of_epoch(epoch) if augmentation else None
             yield from _take(split, order, global_batch_rows, change, rank=rank, size=size, first_step=step)
             epoch, step = epoch + 1, 0
 
     return _dataset(chunks, split)
 
 
-def evaluation_dataset(split: Split, *, global_batch_rows: int, rank: int, size: int) -> tf.data.Dataset:
+def evaluation_dataset(split: Rows, *, global_batch_rows: int, rank: int, size: int) -> tf.data.Dataset:
     """(x, y[, weight], share) batches of one pass in file order, repeated for ever."""
 
     def chunks() -> Iterator[Any]:
         while True:
-            yield from _take(split, np.arange(len(split)), global_batch_rows, rank=rank, size=size)
+            yield from _take(split, FileOrder(len(split)), global_batch_rows, rank=rank, size=size)
 
     return _dataset(chunks, split)
 
 
 def _take(
-    split: Split, order: np.ndarray, global_batch_rows: int, change: Change | None = None, **shard: int
+    split: Rows, order: Order, global_batch_rows: int, change: Change | None = None, **shard: int
 ) -> Iterator[Any]:
     """(x, y[, weight], share) of several batches at a time, each with axes (steps, local rows, ...)."""
-    row_bytes = sum(array.nbytes // max(1, len(array)) for array in (*split.inputs.values(), split.target))
     local_rows = -(-global_batch_rows // shard["size"])
-    steps = min(CHUNK_STEPS, max(1, CHUNK_BYTES // max(1, row_bytes * local_rows)))
+    steps = min(CHUNK_STEPS, max(1, CHUNK_BYTES // max(1, split.take(slice(0, 1)).nbytes * local_rows)))
     for rows, share in rank_chunks(order, global_batch_rows, **shard, steps=steps):
         part = split.take(rows)
         if change is not None:
@@ -134,13 +135,13 @@ def _take(
         yield part.x, part.target, *weight, np.full(rows.shape, share, np.float32)
 
 
-def _dataset(chunks: Any, split: Split) -> tf.data.Dataset:
+def _dataset(chunks: Any, split: Rows) -> tf.data.Dataset:
     def rows_of(array: np.ndarray) -> tf.TensorSpec:
         return tf.TensorSpec((None, None, *array.shape[1:]), array.dtype)
 
-    numbers = tf.TensorSpec((None, None), tf.float32)
-    weight = () if split.weight is None else (numbers,)
-    signature = (keras.tree.map_structure(rows_of, split.x), rows_of(split.target), *weight, numbers)
+    numbers, like = tf.TensorSpec((None, None), tf.float32), split.take(slice(0, 1))
+    weight = () if like.weight is None else (numbers,)
+    signature = (keras.tree.map_structure(rows_of, like.x), rows_of(like.target), *weight, numbers)
     options = tf.data.Options()
     # With autotune on, ending an iterator waits for the autotune thread's nap, which doubles up to seconds.
     options.autotune.enabled = False

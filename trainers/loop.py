@@ -23,7 +23,7 @@ from trainers.callbacks import EpochReport, LiveProgress, ResumeMetrics, StepChe
 from trainers.checkpoint import Progress
 from trainers.data import batch_rows, evaluation_dataset, may_be_empty, steps_per_epoch, training_dataset
 from trainers.finite import LossWatch, RowsOf, StopAtBadLoss
-from trainers.job import TEST, TRAIN, VALID, Outcome, Split, WorkerJob
+from trainers.job import TEST, TRAIN, VALID, Outcome, Rows, WorkerJob
 from trainers.model import add_import_paths, build_model, switch_dropout_off, weigh_by_share
 
 
@@ -72,7 +72,7 @@ def train(job: WorkerJob) -> Outcome:
     return replace(outcome, records={name: path.read_text() for name, path in files.items() if path.is_file()})
 
 
-def _train(job: WorkerJob, model: keras.Model, splits: dict[str, Split]) -> Outcome:
+def _train(job: WorkerJob, model: keras.Model, splits: dict[str, Rows]) -> Outcome:
     spec, batch = job.spec, job.spec.train.global_batch_rows
     hvd.DistributedOptimizer(model.optimizer, op=spec.horovod.op, compression=spec.horovod.compression)
     done, counted = _restore(model)

@@ -10,10 +10,10 @@ import tensorflow as tf
 from configs.errors import SpecError, one_line
 from configs.job import JobSpec
 from configs.train import TrainSpec
-from trainers.job import Split
+from trainers.job import Rows, Split
 
 
-def build_model(spec: JobSpec, split: Split, *, classes: int | None) -> keras.Model:
+def build_model(spec: JobSpec, split: Rows, *, classes: int | None) -> keras.Model:
     """Call the model function, compile a plain model from `train`, and create all variables.
 
     Raises SpecError when the function raises, returns something else, or does not fit the data.

@@ -7,8 +7,9 @@ import pytest
 
 from configs.features import ImageFeature
 from trainers.augment import DRAWS, Augmentation, change_images
-from trainers.data import epoch_order, training_dataset
+from trainers.data import training_dataset
 from trainers.job import Split
+from trainers.order import epoch_order
 
 IMAGE = np.arange(12, dtype=np.float32).reshape(1, 3, 4, 1)
 

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainers.data import (
-    epoch_order,
     evaluation_dataset,
     may_be_empty,
     rank_batches,
@@ -19,6 +18,7 @@ from trainers.data import (
     training_dataset,
 )
 from trainers.job import Split
+from trainers.order import epoch_order
 
 ROWS, BATCH, SIZE = st.integers(1, 60), st.integers(1, 20), st.integers(1, 9)
 

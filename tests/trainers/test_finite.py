@@ -9,10 +9,11 @@ import pytest
 
 from configs.errors import TrainingError
 from trainers import hvd
-from trainers.data import batch_rows, epoch_order, steps_per_epoch, training_dataset
+from trainers.data import batch_rows, steps_per_epoch, training_dataset
 from trainers.finite import LossWatch, StopAtBadLoss
 from trainers.job import Split
 from trainers.model import weigh_by_share
+from trainers.order import epoch_order
 
 
 @pytest.fixture(autouse=True)
