@@ -109,6 +109,11 @@ class DataSpec(SourceSpec):
     split: SplitSpec = SplitSpec()
     window: WindowSpec | None = None
     """For a series; then the target's own past may be a feature too."""
+    loading: Literal["auto", "indexed", "streaming"] = "auto"
+    """indexed: all rows in memory, shuffled with each other; streaming: rows on disk, shuffled within windows, for
+    files larger than memory; auto: streaming where the rows would take more than half of the memory that is free."""
+    shuffle_rows: PositiveInt | None = None
+    """Streaming: about how many rows are shuffled with each other; by default as many as take 128 MiB."""
     drop_duplicates: bool = False
     """Keep only the first of rows that are equal in all columns of the job (but the id)."""
 
@@ -126,6 +131,12 @@ class DataSpec(SourceSpec):
     @model_validator(mode="after")
     def _one_table(self) -> "DataSpec":
         check_features(self.features)
+        return self
+
+    @model_validator(mode="after")
+    def _windows_need_all_rows(self) -> "DataSpec":
+        if self.window is not None and self.loading == "streaming":
+            raise ValueError("loading=streaming does not go with window, whose rows overlap; use loading: indexed")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """Rows that cannot be learned from: found, counted, and left out where the job allows it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,20 @@ def clean(columns: Columns, data: DataSpec) -> Clean:
 
     Without them every row stays, and preprocessing names the first bad one. Raises DataError when nothing is left.
     """
+    left = sift(columns, data)
+    require_some(len(left.source_rows), len(columns[data.target.column]), left.dropped)
+    return left
+
+
+def require_some(left: int, rows: int, dropped: Iterable[Dropped]) -> None:
+    """Raise DataError when no row is left."""
+    if not left:
+        reasons = "; ".join(f"{entry.rows}: {entry.reason}" for entry in dropped)
+        raise DataError(f"all {rows} rows were left out ({reasons}); mend the data or loosen data.bad_rows")
+
+
+def sift(columns: Columns, data: DataSpec) -> Clean:
+    """What `clean` gives, also where nothing is left."""
     rows = len(columns[data.target.column])
     kept = np.ones(rows, bool)
     dropped: list[Dropped] = []
@@ -49,9 +64,6 @@ def clean(columns: Columns, data: DataSpec) -> Clean:
             drop(bad, reason)
     if data.drop_duplicates:
         drop(_repeated(columns, data, kept), "equal to an earlier row")
-    if not kept.any():
-        reasons = "; ".join(f"{entry.rows}: {entry.reason}" for entry in dropped)
-        raise DataError(f"all {rows} rows were left out ({reasons}); mend the data or loosen data.bad_rows")
     left = dict(columns) if kept.all() else {name: column[kept] for name, column in columns.items()}
     return Clean(left, np.flatnonzero(kept), tuple(dropped))
 

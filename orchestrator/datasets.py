@@ -17,7 +17,8 @@ from configs.preprocessing import BadValue, Columns, Preprocessing, infer, plain
 from configs.preprocessing.inference import kinds_shown
 from orchestrator.cleaning import Clean, Dropped, clean, told
 from orchestrator.report import Facts
-from orchestrator.sources import load_columns
+from orchestrator.sources import Loaded, load_columns
+from orchestrator.sources.places import Found
 from orchestrator.splits import split_columns
 from orchestrator.targets import check_metrics, check_target
 from orchestrator.weights import class_weights, column_weights
@@ -46,24 +47,29 @@ class Prepared:
         return None if labels is None else len(labels)
 
 
-def prepare(spec: JobSpec) -> Prepared:
-    """Load, leave out, split, fit on the training part, transform. Raises DataError or SpecError."""
-    loaded = load_columns(spec)
+def prepare(spec: JobSpec, found: dict[str, Found] | None = None) -> Prepared:
+    """Load, leave out, split, fit on the training part, transform: all in memory. Raises DataError or SpecError.
+
+    found: the files, where they were looked for already.
+    """
+    loaded = load_columns(spec, found)
     data = infer(loaded.columns, spec.data)
     rows = clean(loaded.columns, data)
-    with naming_source_rows(rows.source_rows):
+    with naming_rows(loaded, rows.source_rows):
         plain = plain_columns(rows.columns, data.features)
     examples = make_examples(replace(rows, columns=plain), data)
     columns, labels, target = examples.columns, examples.labels, data.target.column
-    parts = split_columns(columns, labels, data.split, loaded.given(examples.source_rows))
-    with naming_source_rows(examples.source_rows[parts[TRAIN]]):
+    given = loaded.given(examples.source_rows)
+    with naming_rows(loaded, examples.source_rows):
+        parts = split_columns(columns, labels, data.split, given)
+    with naming_rows(loaded, examples.source_rows[parts[TRAIN]]):
         training = {name: array[parts[TRAIN]] for name, array in columns.items()}
         preprocessing = Preprocessing.fit(training, data, labels[parts[TRAIN]])
-    with naming_source_rows(examples.source_rows):  # all rows at once
+    with naming_rows(loaded, examples.source_rows):  # all rows at once
         weight = column_weights(columns, data)
-        inputs, codes = preprocessing.transform(columns), preprocessing.target.encode(labels)
-    done = Split(inputs, codes, weight, examples.source_rows + 1)
-    splits = {name: done.take(index) for name, index in parts.items()}
+        (inputs, later), codes = preprocessing.transform_most(columns), preprocessing.target.encode(labels)
+    done = Split(inputs, codes, weight, examples.source_rows + 1, later)
+    splits: dict[str, Split] = {name: done.select(index) for name, index in parts.items()}
     by_class = class_weights(splits[TRAIN].target, spec.train, preprocessing.target)
     if by_class is not None:  # in training only: validation and test measure what is there
         splits[TRAIN] = replace(splits[TRAIN], weight=by_class * (1.0 if weight is None else splits[TRAIN].weight))
@@ -127,12 +133,13 @@ def make_examples(rows: Clean, data: DataSpec) -> Examples:
 
 
 @contextmanager
-def naming_source_rows(source_rows: np.ndarray) -> Iterator[None]:
-    """Let an error name the row of the source, not that of the rows that were left."""
+def naming_rows(loaded: Loaded, source_rows: np.ndarray) -> Iterator[None]:
+    """Let an error name file and row of the source, not the row of those that were left."""
     try:
         yield
     except BadValue as error:
-        raise error.at(int(source_rows[error.row - 1]) - error.row + 2) from None
+        file, row = loaded.place(int(source_rows[error.row - 1]))
+        raise error.at(row - error.row + 1, file) from None
 
 
 def json_rows(columns: Columns) -> list[dict[str, Any]]:

@@ -5,13 +5,13 @@ there are (fractions of a split by time aside: its dates do that).
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from configs.data import SplitSpec
 from configs.errors import DataError
-from configs.preprocessing import Columns, as_dates, as_numbers, as_texts
+from configs.preprocessing import BadValue, Columns, as_dates, as_numbers, as_texts, text_codes
 from trainers.job import TEST, TRAIN, VALID
 
 BLOCKS = (5, 10, 20, 25, 50, 100)
@@ -35,9 +35,10 @@ def split_columns(
     rows = len(labels)
     given = given or {}
     free = rows - sum(given.values())
-    asked = split.model_copy(update={name: 0.0 for name in given} | {f"{name}_from": None for name in given})
+    asked = asked_of(split, given)
     here = {name: column[:free] for name, column in columns.items()}
-    parts = _named(_shares(here, labels[:free], asked), asked)
+    shares = shares_of_times(times_of(here, asked, free), asked) if needs_all_times(asked) else None
+    parts = _named(Dealer(asked, shares=shares).deal(here, labels[:free]), asked)
     start = free
     for name, count in given.items():
         parts[name] = np.arange(start, start + count)
@@ -45,16 +46,63 @@ def split_columns(
     return parts
 
 
-def _shares(columns: Columns, labels: np.ndarray, split: SplitSpec) -> np.ndarray:
-    """(rows,) a number for each row's part: 0 train, 1 valid, 2 test."""
-    rows = len(labels)
-    if split.by == "group":
-        return _by_group(as_texts(str(split.column), columns[str(split.column)]), split)
-    if split.by == "time":
-        return _by_time(columns, split, rows)
-    if split.by == "stratified":
-        return _by_class(labels, split)
-    return _by_fraction(np.arange(rows), split)
+def asked_of(split: SplitSpec, given: Iterable[str]) -> SplitSpec:
+    """The split without the parts that have files of their own."""
+    return split.model_copy(update={name: 0.0 for name in given} | {f"{name}_from": None for name in given})
+
+
+class Dealer:
+    """Gives each row its part, block by block; however the rows are divided into blocks, each gets the same part."""
+
+    def __init__(
+        self,
+        split: SplitSpec,
+        *,
+        rows: int = 0,
+        classes: Mapping[str | None, int] | None = None,
+        shares: np.ndarray | None = None,
+    ) -> None:
+        """rows, classes: how many rows, and of each class, come before the first block.
+
+        shares: of the rows to come, where `needs_all_times`.
+        """
+        self._split, self._rows, self._shares = split, rows, shares
+        self._classes = dict(classes or {})
+
+    def deal(self, columns: Columns, labels: np.ndarray) -> np.ndarray:
+        """(rows,) int8 of the next block: 0 train, 1 valid, 2 test."""
+        start, self._rows = self._rows, self._rows + len(labels)
+        split = self._split
+        if split.by == "group":
+            return _by_group(as_texts(str(split.column), columns[str(split.column)]), split)
+        if self._shares is not None:
+            found, self._shares = self._shares[: len(labels)], self._shares[len(labels) :]
+            return found
+        if split.by == "time":
+            return shares_of_times(times_of(columns, split, len(labels)), split)
+        if split.by == "stratified":
+            return self._by_class(labels)
+        return _by_fraction(np.arange(start, start + len(labels)), split)
+
+    def _by_class(self, labels: np.ndarray) -> np.ndarray:
+        codes, texts = text_codes("target", labels)
+        shares = np.zeros(len(labels), np.int8)
+        names = np.array([texts[code] or "" for code in range(len(texts))], object)[codes]
+        for name in np.unique(names):
+            mine = np.flatnonzero(names == name)
+            before = self._classes.get(name, 0)
+            shares[mine] = _by_fraction(np.arange(before, before + len(mine)), self._split)
+            self._classes[name] = before + len(mine)
+        return shares
+
+
+def class_counts(labels: np.ndarray) -> dict[str, int]:
+    """How many rows each label has, as `Dealer` counts them."""
+    codes, texts = text_codes("target", labels)
+    counts: dict[str, int] = {}
+    for text, count in zip(texts, np.bincount(codes, minlength=len(texts)).tolist(), strict=True):
+        counts[text or ""] = counts.get(text or "", 0) + count
+    return {text: count for text, count in counts.items() if count}
 
 
 def _by_fraction(places: np.ndarray, split: SplitSpec) -> np.ndarray:
@@ -64,10 +112,12 @@ def _by_fraction(places: np.ndarray, split: SplitSpec) -> np.ndarray:
     shares = np.zeros(len(places), np.int8)
     if not len(places):
         return shares
-    blocks = int(places.max()) // size + 1
-    # One stream for all blocks: a block's numbers do not depend on the blocks after it.
-    ranks = np.argsort(np.random.default_rng(split.seed).random((blocks, size)), axis=1)
-    rank = ranks[places // size, places % size]
+    first, blocks = int(places.min()) // size, int(places.max()) // size + 1
+    # One stream for all blocks: a block's numbers do not depend on the blocks after it, and those of the blocks
+    # before it can be skipped, since a number takes one step of the generator.
+    draws = np.random.PCG64(split.seed).advance(first * size)
+    ranks = np.argsort(np.random.Generator(draws).random((blocks - first, size)), axis=1)
+    rank = ranks[places // size - first, places % size]
     shares[rank < test + valid] = 1
     shares[rank < test] = 2
     return shares
@@ -75,15 +125,6 @@ def _by_fraction(places: np.ndarray, split: SplitSpec) -> np.ndarray:
 
 def _whole(number: float) -> bool:
     return abs(number - round(number)) < 1e-9
-
-
-def _by_class(values: np.ndarray, split: SplitSpec) -> np.ndarray:
-    labels = np.array([str(text) for text in as_texts("target", values)])
-    shares = np.zeros(len(labels), np.int8)
-    for label in np.unique(labels):
-        mine = np.flatnonzero(labels == label)
-        shares[mine] = _by_fraction(np.arange(len(mine)), split)
-    return shares
 
 
 def _by_group(groups: list[str | None], split: SplitSpec) -> np.ndarray:
@@ -98,13 +139,25 @@ def _draw(text: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _by_time(columns: Columns, split: SplitSpec, rows: int) -> np.ndarray:
+def needs_all_times(split: SplitSpec) -> bool:
+    """Whether a row's part depends on the times of all others: it is split by time, and not by dates alone."""
+    fractions = (split.valid and not split.valid_from) or (split.test and not split.test_from)
+    return split.by == "time" and bool(fractions)
+
+
+def times_of(columns: Columns, split: SplitSpec, rows: int) -> np.ndarray:
+    """(rows,) float64: what the rows are sorted by. Raises DataError naming the row that has no date."""
     times = np.arange(rows, dtype=np.float64) if split.column is None else _times(split.column, columns[split.column])
     bad = np.flatnonzero(np.isnan(times))
     if bad.size:
-        raise DataError(
-            f"column {split.column!r}, row {bad[0] + 1}: has no date, and the split is by time; mend or remove the row"
-        )
+        what = ": has no date, and the split is by time; mend or remove the row"
+        raise BadValue(f"column {split.column!r}, row ", int(bad[0]) + 1, what)
+    return times
+
+
+def shares_of_times(times: np.ndarray, split: SplitSpec) -> np.ndarray:
+    """(rows,) int8: 0 train, 1 valid, 2 test; the latest rows test."""
+    rows = len(times)
     shares = np.zeros(rows, np.int8)
     order = np.argsort(times, kind="stable")
     test, valid = round(rows * split.test), round(rows * split.valid)
@@ -140,15 +193,25 @@ def _cut(text: str, split: SplitSpec) -> float:
 
 def _named(shares: np.ndarray, split: SplitSpec) -> dict[str, np.ndarray]:
     """The parts by name. Raises DataError when one that was asked for is empty."""
-    parts = {TRAIN: np.flatnonzero(shares == 0)}
-    if split.valid or split.valid_from:
-        parts[VALID] = np.flatnonzero(shares == 1)
-    if split.test or split.test_from:
-        parts[TEST] = np.flatnonzero(shares == 2)
-    empty = next((name for name, part in parts.items() if not len(part)), None)
+    parts = {name: np.flatnonzero(shares == share) for share, name in enumerate(SHARES) if name in parts_of(split)}
+    require_rows({name: len(part) for name, part in parts.items()}, split)
+    return parts
+
+
+SHARES = (TRAIN, VALID, TEST)
+
+
+def parts_of(split: SplitSpec) -> list[str]:
+    """The parts that are asked for."""
+    asked = {VALID: split.valid or split.valid_from, TEST: split.test or split.test_from}
+    return [TRAIN, *(name for name, given in asked.items() if given)]
+
+
+def require_rows(rows: Mapping[str, int], split: SplitSpec) -> None:
+    """Raise DataError when a part has none."""
+    empty = next((name for name, count in rows.items() if not count), None)
     if empty:
         raise DataError(
-            f"{len(shares)} row(s) leave none for the {empty} part (data.split.valid={split.valid}, "
+            f"{sum(rows.values())} row(s) leave none for the {empty} part (data.split.valid={split.valid}, "
             f"data.split.test={split.test}); give more rows, or change data.split"
         )
-    return parts

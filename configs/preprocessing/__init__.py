@@ -15,7 +15,7 @@ from configs.preprocessing.scaling import Scaling
 from configs.preprocessing.targets import FittedTarget, Label
 from configs.preprocessing.tensors import FittedTensor
 from configs.preprocessing.texts import FittedText
-from configs.preprocessing.values import MISSING_TEXTS, BadValue, Columns, as_numbers, as_texts, text_array
+from configs.preprocessing.values import MISSING_TEXTS, BadValue, Columns, as_numbers, as_texts, text_array, text_codes
 from configs.preprocessing.windows import window_starts
 
 __all__ = [
@@ -44,5 +44,6 @@ __all__ = [
     "plain_columns",
     "table_columns",
     "text_array",
+    "text_codes",
     "window_starts",
 ]

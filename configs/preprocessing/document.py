@@ -65,6 +65,20 @@ class Preprocessing(Spec):
             inputs[TABLE] = _side_by_side(scalars, columns)
         return inputs
 
+    def transform_most(self, columns: Columns) -> tuple[dict[str, np.ndarray], dict[str, FittedTensor]]:
+        """What `transform` gives, but images and tensors of bytes as they are, and what each of these is still to go
+        through: float32 takes four times the memory."""
+        later = {
+            name: fitted
+            for name, fitted in self.features.items()
+            if isinstance(fitted, FittedTensor) and columns[name].dtype == np.uint8
+        }
+        for name, fitted in later.items():
+            fitted.require_shape(name, columns[name])
+        now = {name: fitted for name, fitted in self.features.items() if name not in later}
+        inputs = {name: columns[name] for name in later}
+        return inputs | self.model_copy(update={"features": now}).transform(columns), later
+
     @property
     def columns(self) -> list[str]:
         """All raw columns that a file to predict needs, each once."""

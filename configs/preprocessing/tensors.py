@@ -23,8 +23,7 @@ class FittedTensor(Spec):
     def transform(self, column: str, values: np.ndarray) -> np.ndarray:
         """(rows, *shape) -> float32 of that shape; an image without channels gets one, (rows, height, width, 1)."""
         tensor = self._tensor(column, values)
-        if tensor.shape[1:] != self.shape:
-            raise DataError(f"column {column!r}: got shape {tensor.shape[1:]} per row, expected {self.shape}")
+        self.require_shape(column, tensor)
         if values.dtype.kind not in "iub" and not np.isfinite(tensor).all():
             row = int(np.argwhere(~np.isfinite(tensor))[0][0])
             raise BadValue(f"column {column!r}, row ", row + 1, f": holds a value that is not finite{FIX}")
@@ -38,6 +37,11 @@ class FittedTensor(Spec):
         if self.std != 1.0:
             done /= np.asarray(self.std, np.float32)
         return np.asarray(done)
+
+    def require_shape(self, column: str, values: np.ndarray) -> None:
+        """Raise DataError where the rows have another shape."""
+        if values.shape[1:] != self.shape:
+            raise DataError(f"column {column!r}: got shape {values.shape[1:]} per row, expected {self.shape}")
 
     def _tensor(self, column: str, values: np.ndarray) -> np.ndarray:
         try:

@@ -34,11 +34,21 @@ class Loaded:
 
     parts: how many rows each part has that was given, in the order of the rows: `train` (those to be split) first.
     skipped: rows that could not be read; they are not among the columns.
+    blocks: (file, number of its first row in it, rows) of the rows one after the other; none of a function's.
     """
 
     columns: dict[str, np.ndarray]
     parts: dict[str, int]
     skipped: BadRows = field(default_factory=BadRows)
+    blocks: tuple[tuple[str, int, int], ...] = ()
+
+    def place(self, row: int) -> tuple[str, int]:
+        """(file, row from 1 in it) of a row of the columns, from 0; without a file where the rows are a function's."""
+        for file, first, rows in self.blocks:
+            if row < rows:
+                return file, first + row
+            row -= rows
+        return "", row + 1
 
     def given(self, source_rows: np.ndarray) -> dict[str, int]:
         """How many of these rows (numbers in the columns, from 0, rising) are of each part with files of its own.
@@ -55,20 +65,25 @@ class Loaded:
         return {part: count for part, count in counts.items() if part != "train"}
 
 
-def load_columns(spec: JobSpec) -> Loaded:
-    """Read the columns that the job uses. Raises DataError when one is missing or there are no rows."""
+def load_columns(spec: JobSpec, found: dict[str, Found] | None = None) -> Loaded:
+    """Read the columns that the job uses; found: what `found_files` gives, where it was asked already.
+
+    Raises DataError when one is missing or there are no rows.
+    """
     data = spec.data
     if data.function is not None:
         return _from_function(spec)
     bad = BadRows(data.bad_rows == "skip")
     reading = Reading.of(data, bad, whole=True)
-    parts = {part: list(blocks_of(found, reading)) for part, found in found_files(spec).items()}
+    parts = {part: list(blocks_of(each, reading)) for part, each in (found or found_files(spec)).items()}
     for part, files in parts.items():
         if not sum(map(len, files)):
             place = str(find_file(data.csv, spec.home)) if part == "train" and data.csv else _key(part)
             raise DataError(f"{place} has no rows; a job needs at least a few to train on")
     counts = {part: sum(map(len, files)) for part, files in parts.items()}
-    return Loaded(_joined([block for files in parts.values() for block in files], reading), counts, bad)
+    blocks = [block for files in parts.values() for block in files]
+    places = tuple((block.file, block.first_row, len(block)) for block in blocks)
+    return Loaded(_joined(blocks, reading), counts, bad, places)
 
 
 def _from_function(spec: JobSpec) -> Loaded:

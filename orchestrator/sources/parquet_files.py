@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from configs.errors import DataError, one_line
-from orchestrator.sources.blocks import BLOCK_ROWS, Block, Reading, from_arrow
+from orchestrator.sources.blocks import BLOCK_BYTES, BLOCK_ROWS, Block, Reading, from_arrow
 from orchestrator.sources.images import without_bad_images
 from orchestrator.sources.places import File
 
@@ -17,7 +17,7 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     """Give the rows of all files. Raises DataError naming the file that is cut off or lacks a column."""
     for file in files:
         batches = _batches(file, reading)
-        row = 1
+        row = 1 + _attempt(file, lambda: next(batches))  # noqa: B023 (called at once)
         while (batch := _attempt(file, lambda: next(batches, None))) is not None:  # noqa: B023 (called at once)
             columns = {name: _column(file, name, batch.column(name), reading) for name in batch.schema.names}
             if batch.num_rows:
@@ -26,13 +26,34 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
 
 
 def _batches(file: File, reading: Reading) -> Iterator[Any]:
+    """The number of rows before the first that is read, then the batches."""
     with file.seekable() as source:
-        parquet = pa.parquet.ParquetFile(source)
+        # Not buffered ahead: a row group may be larger than what a reader should hold.
+        parquet = pa.parquet.ParquetFile(source, pre_buffer=reading.whole)
         names = reading.choose(parquet.schema_arrow.names, file.name)
-        if reading.whole:
+        groups = range(parquet.num_row_groups) if file.row_groups is None else file.row_groups
+        yield sum(parquet.metadata.row_group(number).num_rows for number in range(min(groups, default=0)))
+        if reading.whole and file.row_groups is None:
             yield parquet.read(names)
         else:
-            yield from parquet.iter_batches(BLOCK_ROWS, columns=names)
+            yield from parquet.iter_batches(_batch_rows(parquet.metadata), row_groups=list(groups), columns=names)
+
+
+def _batch_rows(metadata: Any) -> int:
+    """BLOCK_ROWS, or fewer where rows are as large as images."""
+    size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    return max(1, min(BLOCK_ROWS, 4 * BLOCK_BYTES * metadata.num_rows // max(size, 1)))
+
+
+def row_groups(file: File) -> list[int]:
+    """Uncompressed bytes of each row group. Raises DataError for a file that is no Parquet file."""
+
+    def sizes() -> list[int]:
+        with file.seekable() as source:
+            metadata = pa.parquet.ParquetFile(source).metadata
+            return [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
+
+    return list(_attempt(file, sizes))
 
 
 def _attempt(file: File, call: Any) -> Any:

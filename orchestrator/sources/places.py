@@ -25,6 +25,10 @@ class File:
     """As its file system knows it."""
     system: Any
     """A pyarrow.fs.FileSystem."""
+    size: int = 0
+    """Bytes, as far as they are known."""
+    row_groups: tuple[int, ...] | None = None
+    """Of a Parquet file those that are to be read; None for all."""
 
     def stream(self) -> Any:
         """A pyarrow.NativeFile of the bytes from the start, decompressed where the name says so."""
@@ -147,7 +151,7 @@ def _on_this_machine(place: str, home: Path, given: str | None, key: str) -> lis
     for candidate in candidates:
         found = _files_at(system, candidate, given)
         if found is not None:
-            return [File(path, path, system) for path in _require_some(found, place, key)]
+            return [File(info.path, info.path, system, info.size) for info in _require_some(found, place, key)]
     places = " or ".join(str(Path(candidate).parent) for candidate in candidates)
     raise DataError(f"{key}={place}: no such file, folder or match in {places}; correct it")
 
@@ -158,7 +162,7 @@ def _at_url(place: str, given: str | None, key: str) -> list[File]:
     found = _files_at(system, path, given)
     if found is None:
         raise DataError(f"{key}={place}: no such file, folder or match; correct it")
-    return [File(prefix + path, path, system) for path in _require_some(found, place, key)]
+    return [File(prefix + info.path, info.path, system, info.size) for info in _require_some(found, place, key)]
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -180,42 +184,42 @@ def _quoted(url: str) -> str:
     return f"{scheme}://{quote(path, safe='/:@%')}{mark}{options}"
 
 
-def _require_some(found: list[str], place: str, key: str) -> list[str]:
+def _require_some(found: list[Any], place: str, key: str) -> list[Any]:
     if not found:
         raise DataError(f"{key}={place}: is a folder without a file of a known format; give data.format")
     return found
 
 
-def _files_at(system: Any, path: str, given: str | None) -> list[str] | None:
-    """Paths of the files that a path stands for, sorted; None where nothing is there."""
+def _files_at(system: Any, path: str, given: str | None) -> list[Any] | None:
+    """The pyarrow.fs.FileInfo of each file that a path stands for, sorted; None where nothing is there."""
     info = system.get_file_info(path)
     if info.type == pa.fs.FileType.File:
-        return [path]
+        return [info]
     if info.type == pa.fs.FileType.Directory:
         return _of_format(_files_under(system, path), given)
     if not re.search(r"[*?\[]", path):
         return None
     root = re.split(r"[*?\[]", path)[0].rpartition("/")[0]
     matches = re.compile(fsspec.utils.glob_translate(path)).match
-    found = [file for file in _files_under(system, root, missing_is_empty=True) if matches(file)]
+    found = [info for info in _files_under(system, root, missing_is_empty=True) if matches(info.path)]
     return found or None
 
 
-def _files_under(system: Any, folder: str, *, missing_is_empty: bool = False) -> list[str]:
+def _files_under(system: Any, folder: str, *, missing_is_empty: bool = False) -> list[Any]:
     """All files below a folder, but those that are hidden (.name) or notes of the writer (_name)."""
     selector = pa.fs.FileSelector(folder, recursive=True, allow_not_found=missing_is_empty)
-    infos = system.get_file_info(selector)
+    infos = [info for info in system.get_file_info(selector) if info.type == pa.fs.FileType.File]
     below = len(folder.rstrip("/")) + 1
-    paths = sorted(info.path for info in infos if info.type == pa.fs.FileType.File)
-    return [path for path in paths if not _hidden(path[below:].split("/"))]
+    infos.sort(key=lambda info: info.path)
+    return [info for info in infos if not _hidden(info.path[below:].split("/"))]
 
 
 def _hidden(parts: Iterable[str]) -> bool:
     return any(part.startswith((".", "_")) for part in parts)
 
 
-def _of_format(paths: list[str], given: str | None) -> list[str]:
+def _of_format(infos: list[Any], given: str | None) -> list[Any]:
     """Of a folder's files those whose name tells the format; where none does, all that tell no other one."""
-    told = {path: format_of(path) for path in paths}
-    chosen = [path for path, kind in told.items() if kind is not None and given in (None, kind)]
-    return chosen if chosen or given is None else [path for path, kind in told.items() if kind is None]
+    told = [(info, format_of(info.path)) for info in infos]
+    chosen = [info for info, kind in told if kind is not None and given in (None, kind)]
+    return chosen if chosen or given is None else [info for info, kind in told if kind is None]

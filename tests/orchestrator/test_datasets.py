@@ -215,7 +215,17 @@ def test_a_folder_is_no_csv_file(tmp_path: Path) -> None:
 def test_a_wrong_value_is_named_with_its_row_in_the_file(csv: Make, more: str, expected: str) -> None:
     """Not the row of a shuffled part."""
     for place in (GOOD + more, GOOD + more * 9):
-        assert message(lambda place=place: prepare(csv(place))) == expected  # type: ignore[misc]
+        spec = csv(place)
+        assert message(lambda spec=spec: prepare(spec)) == f"{spec.home / spec.data.csv}: {expected}"  # type: ignore[misc]
+
+
+def test_a_wrong_value_in_the_second_of_two_files(csv: Make, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text(HEADER + "1,red,a\nabc,red,a\n")
+    files = json.dumps([str(tmp_path / "small.csv"), str(tmp_path / "more.csv")])
+    spec = csv(GOOD, "data.csv=null", f"data.files={files}")
+    assert message(lambda: prepare(spec)) == (
+        f"{tmp_path}/more.csv: column 'size', row 2: got 'abc', expected a number"
+    )
 
 
 def test_a_label_that_training_never_shows(csv: Make) -> None:
@@ -223,8 +233,9 @@ def test_a_label_that_training_never_shows(csv: Make) -> None:
     valid_row = int(split_rows(40, csv(content).data.split)["valid"][0])
     lines = content.splitlines()
     lines[valid_row + 1] = "1,red,rare"
-    assert message(lambda: prepare(csv("\n".join(lines)))) == (
-        f"target 'label' has 'rare', which the training part never shows, in row {valid_row + 1}; "
+    spec = csv("\n".join(lines))
+    assert message(lambda: prepare(spec)) == (
+        f"{spec.home / spec.data.csv}: target 'label' has 'rare', which the training part never shows, in row {valid_row + 1}; "
         "mend or remove the row"
     )
 
@@ -237,7 +248,7 @@ def test_a_label_that_training_never_shows(csv: Make) -> None:
             [],
             "target 'label' has one class, 'x', in the training part; there is nothing to learn",
         ),
-        (HEADER + "1,a,\n2,b,\n" * 9, [], "target 'label' has no value in row 1; mend or remove the row"),
+        (HEADER + "1,a,\n2,b,\n" * 9, [], "{}target 'label' has no value in row 1; mend or remove the row"),
         (
             HEADER + ",a,x\n,b,y\n" * 9,
             [],
@@ -253,9 +264,9 @@ def test_a_label_that_training_never_shows(csv: Make) -> None:
         (
             HEADER + "1,a,2\n2,b,\n" * 9,
             ["data.target.kind=number"],
-            "target 'label' has no finite number in row 2; mend or remove the row",
+            "{}target 'label' has no finite number in row 2; mend or remove the row",
         ),
-        (HEADER + "2024-01-02,a,x\n" * 9, [], "column 'size', row 1: got '2024-01-02', expected a number"),
+        (HEADER + "2024-01-02,a,x\n" * 9, [], "{}column 'size', row 1: got '2024-01-02', expected a number"),
         (
             GOOD,
             ["data.features.size=tensor"],
@@ -264,7 +275,8 @@ def test_a_label_that_training_never_shows(csv: Make) -> None:
     ],
 )
 def test_rows_that_cannot_be_used(csv: Make, content: str, overrides: list[str], expected: str) -> None:
-    assert message(lambda: prepare(csv(content, *overrides))) == expected
+    spec = csv(content, *overrides)
+    assert message(lambda: prepare(spec)) == expected.format(f"{spec.home / spec.data.csv}: ")
 
 
 TWO, THREE = GOOD, HEADER + "1,a,0\n2,b,1\n3,b,2\n" * 9

@@ -30,8 +30,8 @@ def of_training(ready: Prepared, rows: np.ndarray) -> dict[str, np.ndarray]:
     places = {
         int(row): (part, place) for part, numbers in ready.facts.parts.items() for place, row in enumerate(numbers)
     }
-    found = [(ready.splits[part].inputs, place) for part, place in (places[int(row)] for row in rows)]
-    return {name: np.stack([inputs[name][place] for inputs, place in found]) for name in found[0][0]}
+    found = [ready.splits[part].take(slice(place, place + 1)) for part, place in (places[int(row)] for row in rows)]
+    return {name: np.concatenate([one.inputs[name] for one in found]) for name in found[0].inputs}
 
 
 @pytest.mark.parametrize("recipe", SOURCES)

@@ -51,7 +51,7 @@ def test_a_weight_that_is_none_is_named_with_its_row(
     small_job: Make, tmp_path: Path, value: object, shown: str
 ) -> None:
     write(tmp_path, [1] * 16 + [value] + [1] * 24)
-    expected = f"^column 'counts', row 17: got {shown}, expected a weight of 0 or more$"
+    expected = f"small.csv: column 'counts', row 17: got {shown}, expected a weight of 0 or more$"
     with pytest.raises(DataError, match=expected):
         prepare(small_job(*WEIGHTED))
 
