@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,10 @@ import pandas as pd
 from configs.data import DataSpec
 from configs.errors import DataError
 from configs.preprocessing import MISSING_TEXTS, Columns, as_texts
+
+SHOWN = 5
+"""So many of the rows that were left out are named."""
+REPEATED = "equal to an earlier row"
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,14 @@ def sift(columns: Columns, data: DataSpec) -> Clean:
         bad = bad & kept
         if bad.any():
             numbers = np.flatnonzero(bad)
-            dropped.append(Dropped(reason, len(numbers), tuple(int(number) + 1 for number in numbers[:5])))
+            dropped.append(Dropped(reason, len(numbers), tuple(int(number) + 1 for number in numbers[:SHOWN])))
             kept[bad] = False
 
     if data.bad_rows == "skip":
         for reason, bad in _bad(columns, data):
             drop(bad, reason)
     if data.drop_duplicates:
-        drop(_repeated(columns, data, kept), "equal to an earlier row")
+        drop(_repeated(columns, data, kept), REPEATED)
     left = dict(columns) if kept.all() else {name: column[kept] for name, column in columns.items()}
     return Clean(left, np.flatnonzero(kept), tuple(dropped))
 
@@ -109,6 +114,16 @@ def _repeated(columns: Columns, data: DataSpec, kept: np.ndarray) -> np.ndarray:
     repeated = np.zeros(len(kept), bool)
     repeated[kept] = pd.DataFrame(keys)[kept].duplicated().to_numpy()
     return repeated
+
+
+def together(several: Iterable[Iterable[Dropped]]) -> tuple[Dropped, ...]:
+    """The rows that were left out block by block, one entry for each reason."""
+    found: dict[str, Dropped] = {}
+    for one in chain.from_iterable(several):
+        before = found.get(one.reason, Dropped(one.reason, 0, ()))
+        examples = (*before.examples, *one.examples)[:SHOWN]
+        found[one.reason] = Dropped(one.reason, before.rows + one.rows, examples)
+    return tuple(found.values())
 
 
 def told(dropped: tuple[Dropped, ...]) -> list[str]:

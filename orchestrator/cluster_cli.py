@@ -95,10 +95,9 @@ def plan(
     """Show rows, steps, shards, learning rate and memory before anything runs; exit 1 when the workers do not fit."""
     spec = load_spec(job, overrides or [])
     console.keep_log(spec.folder)
-    from orchestrator.datasets import prepare
     from orchestrator.plan import make_plan
 
-    made = make_plan(spec, prepare(spec))
+    made = make_plan(spec, lambda text: console.err.print(f"  {text}", markup=False))
     address = address or os.environ.get(ADDRESS_VARIABLE)
     room: dict[str, Any] | None = None
     from orchestrator.submit.room import find_room, this_machine
@@ -144,14 +143,14 @@ def _plan_lines(made: dict[str, Any], room: dict[str, Any] | None) -> list[str]:
     )
     lines = [
         f"{made['job']}: {made['workers']} worker(s){elastic} of {each} each",
-        f"rows: {rows}",
+        f"rows: {rows}; {made['loading']}",
         f"steps: {made['steps_per_epoch']:,} per epoch, {made['steps_per_epoch'] * made['epochs']:,} in "
         f"{made['epochs']} epochs",
         f"global batch: {made['global_batch_rows']:,} rows, by rank {_counts(made['batch_rows'])}; the last one of an "
         f"epoch has {made['last_batch_rows']:,}, none are padded",
         f"shard of an epoch: rows by rank {_counts(made['shard_rows'])}",
         f"learning rate of {made['optimizer']}: {made['learning_rate']}",
-        f"memory: {_size(made['data_bytes_per_host'])} of rows shared by the workers of a host, "
+        f"memory: {_held(made)}, "
         f"{_size(made['batch_bytes_per_worker'])} per batch of a worker; the model comes on top",
     ]
     if room:
@@ -161,6 +160,13 @@ def _plan_lines(made: dict[str, Any], room: dict[str, Any] | None) -> list[str]:
         where = f"cluster {room['address']}: {room['nodes']} node(s)" if room["address"] else "this machine"
         lines.append(f"{where}, {', '.join(shown.values())}; it holds {room['workers']} worker(s)")
     return lines
+
+
+def _held(made: dict[str, Any]) -> str:
+    if made["disk_bytes"]:
+        windows = _size(made["window_bytes_per_worker"])
+        return f"{windows} of rows mapped by a worker, of {_size(made['disk_bytes'])} on disk"
+    return f"{_size(made['data_bytes_per_host'])} of rows shared by the workers of a host"
 
 
 def _counts(rows: list[int]) -> str:

@@ -3,7 +3,7 @@
 Knows nothing about Ray or Keras.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,13 +16,13 @@ from configs.job import JobSpec
 from configs.preprocessing import BadValue, Columns, Preprocessing, infer, plain_columns, window_starts
 from configs.preprocessing.inference import kinds_shown
 from orchestrator.cleaning import Clean, Dropped, clean, told
+from orchestrator.loading import Loading
 from orchestrator.report import Facts
 from orchestrator.sources import Loaded, load_columns
-from orchestrator.sources.places import Found
 from orchestrator.splits import split_columns
 from orchestrator.targets import check_metrics, check_target
 from orchestrator.weights import class_weights, column_weights
-from trainers.job import TRAIN, VALID, Split
+from trainers.job import TRAIN, VALID, Rows, Split
 
 GOLDEN_ROWS = 8
 
@@ -36,7 +36,7 @@ class Prepared:
     """
 
     preprocessing: Preprocessing
-    splits: dict[str, Split]
+    splits: Mapping[str, Rows]
     golden_rows: list[dict[str, Any]]
     golden: Split
     facts: Facts
@@ -47,12 +47,12 @@ class Prepared:
         return None if labels is None else len(labels)
 
 
-def prepare(spec: JobSpec, found: dict[str, Found] | None = None) -> Prepared:
+def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
     """Load, leave out, split, fit on the training part, transform: all in memory. Raises DataError or SpecError.
 
-    found: the files, where they were looked for already.
+    loading: what `choose_loading` says, where it was asked already.
     """
-    loaded = load_columns(spec, found)
+    loaded = load_columns(spec, loading.files if loading else None)
     data = infer(loaded.columns, spec.data)
     rows = clean(loaded.columns, data)
     with naming_rows(loaded, rows.source_rows):
@@ -69,7 +69,7 @@ def prepare(spec: JobSpec, found: dict[str, Found] | None = None) -> Prepared:
         weight = column_weights(columns, data)
         (inputs, later), codes = preprocessing.transform_most(columns), preprocessing.target.encode(labels)
     done = Split(inputs, codes, weight, examples.source_rows + 1, later)
-    splits: dict[str, Split] = {name: done.select(index) for name, index in parts.items()}
+    splits = {name: done.select(index) for name, index in parts.items()}
     by_class = class_weights(splits[TRAIN].target, spec.train, preprocessing.target)
     if by_class is not None:  # in training only: validation and test measure what is there
         splits[TRAIN] = replace(splits[TRAIN], weight=by_class * (1.0 if weight is None else splits[TRAIN].weight))
@@ -90,7 +90,8 @@ def prepare(spec: JobSpec, found: dict[str, Found] | None = None) -> Prepared:
             preprocessing=preprocessing,
             source=spec.data.source,
             left_out=(*loaded.skipped.told(), *told(rows.dropped + examples.dropped)),
-            inferred="" if data.features == spec.data.features else _inferred(data, loaded.columns),
+            inferred="" if data.features == spec.data.features else inferred_kinds(data, loaded.columns),
+            loading=str(loading or ""),
         ),
     )
 
@@ -105,7 +106,8 @@ class Examples:
     dropped: tuple[Dropped, ...] = ()
 
 
-def _inferred(data: DataSpec, columns: Columns) -> str:
+def inferred_kinds(data: DataSpec, columns: Columns) -> str:
+    """One line on what was inferred."""
     taken = data.model_copy(update={"features": {}}).columns
     return kinds_shown(data.features, [name for name in columns if name not in taken])
 

@@ -14,10 +14,12 @@ from configs.job import JobSpec
 from configs.preprocessing import describe
 from orchestrator.datasets import Prepared, prepare
 from orchestrator.engine import Event, train
+from orchestrator.loading import choose_loading
 from orchestrator.modules import check_model_function
 from orchestrator.registry import Registered, register
 from orchestrator.report import digest, page, warnings
 from orchestrator.session import ray_session, require_resources
+from orchestrator.streaming import on_ray, streamed
 from orchestrator.tracking import Client, Tracker, connect, make_folder, tracking_uri
 from orchestrator.tuning import RECORDS, keep_autotuned
 
@@ -61,20 +63,25 @@ def run(spec: JobSpec, *, on_event: Callable[[Event], None] = lambda event: None
     on_event: called in this thread with every event (kinds: run, note, worker, step, checkpoint, epoch, failure).
     Raises a RingmasterError; whatever can be known before the workers start is raised before.
     """
-    with open_job(spec, verbose=verbose) as job:
+    with open_job(spec, on_event=on_event, verbose=verbose) as job:
         return train_job(job, on_event)
 
 
 @contextmanager
-def open_job(spec: JobSpec, *, verbose: bool = False) -> Iterator[OpenJob]:
-    """Check and prepare everything that needs no worker; close Ray afterwards."""
+def open_job(
+    spec: JobSpec, *, on_event: Callable[[Event], None] = lambda event: None, verbose: bool = False
+) -> Iterator[OpenJob]:
+    """Check and prepare everything that needs no worker; close Ray afterwards.
+
+    What is in memory is prepared before Ray starts; what is streamed, by tasks of Ray.
+    """
     check_model_function(spec)
-    data = prepare(spec)
+    loading = choose_loading(spec)
+    on_event({"kind": "note", "text": str(loading)})
+    data = None if loading.streams else prepare(spec, loading)
     make_folder(spec.folder)
-    data_bytes = sum(
-        array.nbytes for split in data.splits.values() for array in (*split.inputs.values(), split.target)
-    )
     name = f"{spec.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+    data_bytes = sum(split.nbytes for split in data.splits.values()) if data else 0
     uri = tracking_uri(spec.tracking.uri, spec.folder)
     with ThreadPoolExecutor(1) as pool:
         # Both take seconds and wait for other processes most of the time.
@@ -82,7 +89,16 @@ def open_job(spec: JobSpec, *, verbose: bool = False) -> Iterator[OpenJob]:
         with ray_session(spec.cluster, data_bytes=data_bytes, logs=spec.folder / "logs" / name, verbose=verbose):
             client = connecting.result()
             require_resources(spec.cluster)
-            yield OpenJob(spec, data, client, name)
+            if data is not None:
+                yield OpenJob(spec, data, client, name)
+                return
+            folder = spec.folder / "stream" / name
+            with streamed(spec, loading, on_ray(anywhere=loading.anywhere), folder, _noted(on_event)) as rows:
+                yield OpenJob(spec, rows, client, name)
+
+
+def _noted(on_event: Callable[[Event], None]) -> Callable[[str], None]:
+    return lambda text: on_event({"kind": "note", "text": text})
 
 
 def train_job(job: OpenJob, on_event: Callable[[Event], None]) -> RunResult:
@@ -133,13 +149,13 @@ def report(tracker: Tracker, spec: JobSpec, data: Prepared) -> list[str]:
     """
     facts = data.facts
     try:
-        fingerprint = digest(facts.columns, facts.labels)
+        fingerprint = facts.fingerprint or digest(facts.columns, facts.labels)
         tracker.log_dataset(
             spec.name,
             fingerprint,
             source=facts.source,
             schema=json.dumps({name: describe(fitted) for name, fitted in facts.preprocessing.features.items()}),
-            rows={name: len(part) for name, part in facts.parts.items()},
+            rows=dict(facts.rows),
         )
         warned = list(warnings(facts))
         tracker.attach("data_report.html", page(facts, warned, fingerprint))

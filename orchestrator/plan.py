@@ -3,13 +3,14 @@
 Knows nothing about clusters; see `submit/room.py`.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from configs.job import JobSpec
-from orchestrator.datasets import Prepared
-from trainers.job import TRAIN, Split
+from orchestrator.datasets import prepare
+from orchestrator.loading import choose_loading
+from orchestrator.streaming import in_turn, survey
+from trainers.job import TRAIN
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Plan:
     """A job in numbers."""
 
     job: str
+    loading: str
+    """How rows get to the workers, and why so."""
     workers: int
     least_workers: int
     rows: dict[str, int]
@@ -36,35 +39,69 @@ class Plan:
     cpus_per_worker: int
     gpus_per_worker: int
     data_bytes_per_host: int
-    """Preprocessed rows in shared memory; the workers of a host map the same copy."""
+    """Preprocessed rows in shared memory; the workers of a host map the same copy. None when streaming."""
+    window_bytes_per_worker: int
+    """Streaming: rows on disk that a worker maps at a time, two windows at most."""
+    disk_bytes: int
+    """Streaming: preprocessed rows in the job's folder while it runs."""
     batch_bytes_per_worker: int
     """The largest batch of a rank, a few of which wait in its memory."""
 
 
-def make_plan(spec: JobSpec, data: Prepared) -> Plan:
-    """Work out the plan of a job from its prepared data."""
-    cluster, batch = spec.cluster, spec.train.global_batch_rows
-    train = data.splits[TRAIN]
-    steps = -(-len(train) // batch)
-    full = rank_rows(min(batch, len(train)), cluster.workers)
+def make_plan(spec: JobSpec, note: Callable[[str], None] = lambda text: None) -> Plan:
+    """Read the data of a job, in turn and without Ray, and work out its plan. note: is told how far that is.
+
+    Raises DataError or SpecError, as the job itself would.
+    """
+    cluster, batch, size = spec.cluster, spec.train.global_batch_rows, _sizes(spec, note)
+    train = size.rows[TRAIN]
+    steps = -(-train // batch)
+    full = rank_rows(min(batch, train), cluster.workers)
     return Plan(
         job=spec.name,
+        loading=size.loading,
         workers=cluster.workers,
         least_workers=cluster.least_workers,
-        rows={name: len(split) for name, split in data.splits.items()},
+        rows=dict(size.rows),
         epochs=spec.train.epochs,
         steps_per_epoch=steps,
         global_batch_rows=batch,
-        last_batch_rows=len(train) - (steps - 1) * batch,
+        last_batch_rows=train - (steps - 1) * batch,
         batch_rows=full,
-        shard_rows=shard_rows(len(train), batch, cluster.workers),
+        shard_rows=shard_rows(train, batch, cluster.workers),
         optimizer=spec.train.optimizer.name if spec.train.optimizer else "the model's own",
         learning_rate=_learning_rate(spec),
         cpus_per_worker=cluster.cpus_per_worker,
         gpus_per_worker=cluster.gpus_per_worker,
-        data_bytes_per_host=sum(_bytes(split) for split in data.splits.values()),
-        batch_bytes_per_worker=full[0] * _bytes(train) // len(train),
+        data_bytes_per_host=size.memory_bytes,
+        window_bytes_per_worker=size.window_bytes,
+        disk_bytes=size.disk_bytes,
+        batch_bytes_per_worker=full[0] * size.row_bytes,
     )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """rows: of each part. row_bytes: of a row as the model sees it. The others: see `Plan`."""
+
+    loading: str
+    rows: Mapping[str, int]
+    row_bytes: int
+    memory_bytes: int = 0
+    window_bytes: int = 0
+    disk_bytes: int = 0
+
+
+def _sizes(spec: JobSpec, note: Callable[[str], None]) -> _Sizes:
+    loading = choose_loading(spec)
+    if loading.streams:
+        known = survey(spec, loading, in_turn, note)
+        row_bytes = known.like.take(slice(0, 1)).nbytes
+        return _Sizes(str(loading), known.rows, row_bytes, 0, known.window_bytes, known.disk_bytes)
+    splits = prepare(spec, loading).splits
+    rows = {name: len(split) for name, split in splits.items()}
+    held = sum(split.nbytes for split in splits.values())
+    return _Sizes(str(loading), rows, splits[TRAIN].take(slice(0, 1)).nbytes, held)
 
 
 def rank_rows(batch_rows: int, workers: int) -> list[int]:
@@ -87,7 +124,3 @@ def _learning_rate(spec: JobSpec) -> str:
     given = spec.train.optimizer.params.get("learning_rate")
     rate = f"Keras's default of {spec.train.optimizer.name}" if given is None else f"{given}"
     return f"{rate}, the same for any number of workers, as they share the global batch"
-
-
-def _bytes(split: Split) -> int:
-    return sum(np.asarray(array).nbytes for array in (*split.inputs.values(), split.target))

@@ -34,6 +34,7 @@ class Facts:
 
     columns: (rows, ...) raw values of the features; labels: (rows,); parts: row numbers by name.
     source_rows: (rows,) the row of the source (from 0) that each label stands in.
+    counts: rows of each part where the rows at hand are a sample of them; fingerprint: the digest of all rows then.
     left_out: one line per reason. inferred: the kinds of columns, where the job left them open.
     """
 
@@ -45,6 +46,19 @@ class Facts:
     source: str
     left_out: tuple[str, ...] = ()
     inferred: str = ""
+    loading: str = ""
+    counts: Mapping[str, int] | None = None
+    fingerprint: str | None = None
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Of each part, all of them."""
+        return self.counts or {name: len(part) for name, part in self.parts.items()}
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether there are more rows than those at hand."""
+        return sum(self.rows.values()) > len(self.labels)
 
 
 def digest(columns: Columns, labels: np.ndarray) -> str:
@@ -65,7 +79,8 @@ def warnings(facts: Facts) -> Iterator[str]:
         if values.ndim == 1 and fitted.kind in {"number", "category"}:
             yield from _column_warnings(name, fitted, values, facts.labels[train], facts.preprocessing)
     yield from _label_warnings(facts)
-    yield from _shared_rows(facts)
+    if not facts.is_sample:  # a sample has hardly a row twice
+        yield from _shared_rows(facts)
 
 
 def _column_warnings(
@@ -116,7 +131,8 @@ def _label_warnings(facts: Facts) -> Iterator[str]:
 
 
 def _shared_rows(facts: Facts) -> Iterator[str]:
-    keys = pd.Series(_row_keys(facts))
+    columns = {name: facts.columns[name] for name in facts.preprocessing.features}
+    keys = pd.Series(row_keys([*columns.values(), facts.labels]))
     seen = set(keys[facts.parts[TRAIN]])
     for part in (VALID, TEST):
         if part in facts.parts:
@@ -126,26 +142,29 @@ def _shared_rows(facts: Facts) -> Iterator[str]:
                 yield f"{shared:,} rows of the {part} part ({share:.1%}) stand in the training part too"
 
 
-def _row_keys(facts: Facts) -> np.ndarray:
-    """(rows,) uint64, equal for rows with equal features and label."""
-    keys = np.zeros(len(facts.labels), np.uint64)
-    for values in [*(facts.columns[name] for name in facts.preprocessing.features), facts.labels]:
+def row_keys(columns: Sequence[np.ndarray], key: str = "0123456789123456") -> np.ndarray:
+    """(rows,) uint64, equal for rows that are equal in all columns. key: another one gives other numbers."""
+    keys = np.full(len(columns[0]), int.from_bytes(key[:8].encode(), "little"), np.uint64)
+    for values in columns:
         flat = values.reshape(len(values), -1)
         if flat.dtype == np.uint8:
             flat = np.array([row.tobytes() for row in flat], object)[:, None]
         for column in range(flat.shape[1]):
-            hashed = pd.util.hash_array(np.ascontiguousarray(flat[:, column]))
-            keys = keys * np.uint64(1_000_003) + hashed  # wraps around, as it should
+            hashed = pd.util.hash_array(np.ascontiguousarray(flat[:, column]), hash_key=key)
+            keys = (keys ^ hashed) * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as it should
+            keys ^= keys >> np.uint64(32)
     return keys
 
 
 def page(facts: Facts, warned: Sequence[str], fingerprint: str) -> str:
     """The report as one HTML file without links to anything else, of what `warnings` and `digest` gave."""
     names = list(facts.preprocessing.features)[:MAX_COLUMNS]
-    rows = len(facts.labels)
+    rows = sum(facts.rows.values())
+    sample = f"; what follows is of a sample of {len(facts.labels):,} rows" if facts.is_sample else ""
     sections = [
         f"<h1>Data of {escape(facts.source)}</h1>",
-        f"<p>{rows:,} rows, {len(facts.preprocessing.features)} features; digest {fingerprint}",
+        f"<p>{rows:,} rows, {len(facts.preprocessing.features)} features; digest {fingerprint}{sample}",
+        f"<p>{escape(facts.loading)}",
         "<h2>Warnings</h2>" + _list(warned),
         "<h2>Rows left out</h2>" + _list(facts.left_out),
         "<h2>Parts and target</h2>" + _parts_table(facts),

@@ -59,7 +59,7 @@ class Dealer:
         split: SplitSpec,
         *,
         rows: int = 0,
-        classes: Mapping[str | None, int] | None = None,
+        classes: Mapping[str, int] | None = None,
         shares: np.ndarray | None = None,
     ) -> None:
         """rows, classes: how many rows, and of each class, come before the first block.
@@ -94,15 +94,6 @@ class Dealer:
             shares[mine] = _by_fraction(np.arange(before, before + len(mine)), self._split)
             self._classes[name] = before + len(mine)
         return shares
-
-
-def class_counts(labels: np.ndarray) -> dict[str, int]:
-    """How many rows each label has, as `Dealer` counts them."""
-    codes, texts = text_codes("target", labels)
-    counts: dict[str, int] = {}
-    for text, count in zip(texts, np.bincount(codes, minlength=len(texts)).tolist(), strict=True):
-        counts[text or ""] = counts.get(text or "", 0) + count
-    return {text: count for text, count in counts.items() if count}
 
 
 def _by_fraction(places: np.ndarray, split: SplitSpec) -> np.ndarray:

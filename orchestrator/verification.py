@@ -2,14 +2,17 @@
 
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from configs.job import JobSpec
 from orchestrator.datasets import Prepared, prepare
 from orchestrator.engine import Event, train
+from orchestrator.loading import choose_loading
 from orchestrator.modules import check_model_function
 from orchestrator.session import ray_session, require_resources
+from orchestrator.streaming import in_turn, streamed
 from trainers.hvd.verify import Difference, compare_weights
 from trainers.job import TRAIN
 
@@ -21,8 +24,8 @@ def verify(
     first. Dropout is off: ranks draw masks of their own. Nothing is recorded or registered. Raises a RingmasterError.
     """
     check_model_function(spec)
-    data = _first_rows(prepare(spec), steps * spec.train.global_batch_rows)
     with tempfile.TemporaryDirectory(prefix="ringmaster-verify-") as folder:
+        data = _first_rows(spec, steps * spec.train.global_batch_rows, Path(folder))
         one, several = (_short(spec, count, Path(folder)) for count in (1, workers))
         logs = spec.folder / "logs" / f"verify-{spec.name}"
         with ray_session(spec.cluster, data_bytes=0, logs=logs, verbose=False):
@@ -35,8 +38,11 @@ def verify(
     return compare_weights(expected, found)
 
 
-def _first_rows(data: Prepared, rows: int) -> Prepared:
-    return replace(data, splits={TRAIN: data.splits[TRAIN].take(slice(0, rows))})
+def _first_rows(spec: JobSpec, rows: int, folder: Path) -> Prepared:
+    loading = choose_loading(spec)
+    stored = streamed(spec, loading, in_turn, folder / "rows", lambda text: None)
+    with stored if loading.streams else nullcontext(prepare(spec, loading)) as data:
+        return replace(data, splits={TRAIN: data.splits[TRAIN].take(slice(0, rows))})
 
 
 def _short(spec: JobSpec, workers: int, folder: Path) -> JobSpec:

@@ -13,7 +13,22 @@ from configs.train import TrainSpec
 
 
 def column_weights(columns: Columns, data: DataSpec) -> np.ndarray | None:
-    """(rows,) float32 of the weight column, or None without one. Raises DataError naming the first bad row."""
+    """(rows,) float32 of the weight column, or None without one. Raises DataError naming the first bad row, or where
+    no row counts."""
+    weights = row_weights(columns, data)
+    if weights is not None:
+        require_some_weight(float(weights.sum()), data)
+    return weights
+
+
+def require_some_weight(total: float, data: DataSpec) -> None:
+    """Raise DataError when the weights of all rows add up to nothing."""
+    if data.sample_weight is not None and not total:
+        raise DataError(f"column {data.sample_weight!r}: every weight is 0, so no row counts; mend the column")
+
+
+def row_weights(columns: Columns, data: DataSpec) -> np.ndarray | None:
+    """What `column_weights` gives of some of the rows, which may all count nothing."""
     name = data.sample_weight
     if name is None:
         return None
@@ -23,8 +38,6 @@ def column_weights(columns: Columns, data: DataSpec) -> np.ndarray | None:
         first = int(np.flatnonzero(bad)[0])
         found = "nothing" if np.isnan(weights[first]) else f"{weights[first]:g}"
         raise BadValue(f"column {name!r}, row ", first + 1, f": got {found}, expected a weight of 0 or more")
-    if not weights.any():
-        raise DataError(f"column {name!r}: every weight is 0, so no row counts; mend the column")
     return np.asarray(weights, np.float32)
 
 

@@ -56,7 +56,7 @@ def draw(key: np.ndarray, rows: np.ndarray) -> np.ndarray:
     hash of n, so none before it need be drawn.
     """
     place = rows.astype(np.uint64)[..., np.newaxis] * np.uint64(DRAWS) + np.arange(1, DRAWS + 1, dtype=np.uint64)
-    bits = key + place * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as it should
+    bits: np.ndarray = key + place * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as it should
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     bits ^= bits >> np.uint64(31)

@@ -23,6 +23,10 @@ class Rows(Protocol):
     def order(self, *, seed: int, epoch: int) -> Order:
         """The order of an epoch."""
 
+    @property
+    def nbytes(self) -> int:
+        """What they take in memory."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -70,7 +74,7 @@ class Split:
 
     @property
     def nbytes(self) -> int:
-        """Of all arrays that the model sees."""
+        """Of all arrays that the model sees, as they are held."""
         return sum(array.nbytes for array in (*self.inputs.values(), self.target))
 
 

@@ -6,7 +6,7 @@ side, so that a row is one piece of the disk. Shards are mapped, not read: the w
 
 import mmap
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -35,21 +35,26 @@ class Shard:
 
 def record_type(split: Split) -> np.dtype:
     """The type of one row of a split."""
-    arrays = {INPUT + name: array for name, array in split.inputs.items()} | {TARGET: split.target}
-    optional = {WEIGHT: split.weight, SOURCE_ROW: split.source_rows}
-    arrays |= {name: array for name, array in optional.items() if array is not None}
-    return np.dtype([(name, array.dtype, array.shape[1:]) for name, array in arrays.items()])
+    return np.dtype([(name, array.dtype, array.shape[1:]) for name, array in _arrays(split).items()])
 
 
 def records_of(split: Split) -> np.ndarray:
     """(rows,) records of `record_type`."""
     records = np.empty(len(split), record_type(split))
-    for name, array in split.inputs.items():
-        records[INPUT + name] = array
-    for name, array in ((TARGET, split.target), (WEIGHT, split.weight), (SOURCE_ROW, split.source_rows)):
-        if array is not None:
-            records[name] = array
+    for name, array in _arrays(split).items():
+        records[name] = array
     return records
+
+
+def _arrays(split: Split) -> dict[str, np.ndarray]:
+    """What a record holds, by field."""
+    arrays: dict[str, np.ndarray] = {INPUT + name: array for name, array in split.inputs.items()}
+    arrays[TARGET] = split.target
+    if split.weight is not None:
+        arrays[WEIGHT] = split.weight
+    if split.source_rows is not None:
+        arrays[SOURCE_ROW] = split.source_rows
+    return arrays
 
 
 def split_of(records: np.ndarray, deferred: Mapping[str, Any]) -> Split:
@@ -57,6 +62,11 @@ def split_of(records: np.ndarray, deferred: Mapping[str, Any]) -> Split:
     arrays = {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}
     inputs = {name.removeprefix(INPUT): array for name, array in arrays.items() if name.startswith(INPUT)}
     return Split(inputs, arrays[TARGET], arrays.get(WEIGHT), arrays.get(SOURCE_ROW), deferred)
+
+
+def window_rows(row_bytes: int, given: int | None) -> int:
+    """How many rows are shuffled with each other: as the job says, or as many as take WINDOW_BYTES."""
+    return given or max(1, WINDOW_BYTES // row_bytes)
 
 
 class ShardWriter:
@@ -118,7 +128,12 @@ class StoredSplit:
     def order(self, *, seed: int, epoch: int) -> Order:
         """All rows, shuffled within windows; see `WindowedOrder`."""
         counts = [shard.rows for shard in self.shards]
-        return WindowedOrder(counts, window_rows=self._window_rows, seed=seed, epoch=epoch)
+        return WindowedOrder(counts, window_rows=self.window_rows, seed=seed, epoch=epoch)
+
+    @property
+    def nbytes(self) -> int:
+        """None in memory."""
+        return 0
 
     @property
     def row_bytes(self) -> int:
@@ -126,8 +141,9 @@ class StoredSplit:
         return self._files.dtype.itemsize
 
     @property
-    def _window_rows(self) -> int:
-        return self.shuffle_rows or max(1, WINDOW_BYTES // self.row_bytes)
+    def window_rows(self) -> int:
+        """About how many rows are shuffled with each other."""
+        return window_rows(self.row_bytes, self.shuffle_rows)
 
     @property
     def _files(self) -> "_MappedShards":
@@ -190,12 +206,7 @@ class _MappedShards:
         """A batch may stand in two windows, and a window is larger than asked for by a part of a shard."""
         if len(self._mapped) == 1:
             return
-        limit = 2 * self._split._window_rows
+        limit = 2 * self._split.window_rows
         while self._rows > limit and len(self._mapped) > 1:
             number, _ = self._mapped.popitem(last=False)
             self._rows -= self._split.shards[number].rows
-
-
-def total_bytes(splits: Sequence[StoredSplit]) -> int:
-    """What the splits take on disk."""
-    return sum(len(split) * split.row_bytes for split in splits)

@@ -103,6 +103,10 @@ class DateFitter:
         self._seconds = Quantiles()
         self._parts = {part: Moments() for part in spec.parts}
 
+    def expect(self, rows: int) -> None:
+        """So many rows are learned from in all, here and in fitters to be merged with."""
+        self._seconds.expect(rows)
+
     def update(self, values: np.ndarray) -> None:
         dates = as_dates(self._column, values, self._spec.formats)
         self._width = values.shape[1] if values.ndim == 2 else None

@@ -150,8 +150,11 @@ FITTERS: dict[str, Any] = {
 class Fitter:
     """Learns a Preprocessing from blocks of training rows, in one pass and bounded memory. Can be pickled."""
 
-    def __init__(self, spec: DataSpec) -> None:
-        """spec: without features of kind auto, which `infer` replaces. Raises DataError where there is one."""
+    def __init__(self, spec: DataSpec, *, rows: int = 0) -> None:
+        """spec: without features of kind auto, which `infer` replaces. Raises DataError where there is one.
+
+        rows: where it is one of several to be merged, of all of them: then it keeps no more than it must.
+        """
         unknown = next((name for name, feature in spec.features.items() if feature.kind == "auto"), None)
         if unknown is not None:
             raise DataError(f"feature {unknown!r} is of kind auto; its kind must be inferred before it is fitted")
@@ -160,6 +163,9 @@ class Fitter:
         self._fixed = {"id": spec.id, "window": spec.window, "format": spec.format, "read": spec.read}
         self._features = {name: FITTERS[feature.kind](name, feature) for name, feature in spec.features.items()}
         self._target = TargetFitter(spec.target)
+        for fitter in self._features.values():
+            if isinstance(fitter, NumberFitter | DateFitter):
+                fitter.expect(rows)
 
     def update(self, columns: Columns, labels: np.ndarray | None = None) -> None:
         """Learn from the next rows; labels as for `Preprocessing.fit`.

@@ -81,6 +81,10 @@ class NumberFitter:
         self._given = None if learns_shape else FittedNumber(fill=0, scaling=Scaling(), log=spec.log, edges=edges)
         """The shape of values, where nothing of it has to be learned."""
 
+    def expect(self, rows: int) -> None:
+        """So many rows are learned from in all, here and in fitters to be merged with."""
+        self._sample.expect(rows)
+
     def update(self, values: np.ndarray) -> None:
         numbers = as_numbers(self._column, values)
         self._width = values.shape[1] if values.ndim == 2 else None

@@ -76,6 +76,11 @@ class Quantiles:
         self._values: list[np.ndarray] = []
         self._sketch: Any = None
 
+    def expect(self, count: int) -> None:
+        """Keep no values at all where so many will not be kept in the end."""
+        if count > EXACT_VALUES:
+            self._start_sketch()
+
     def add(self, values: np.ndarray) -> None:
         """values: (any,) float64 without NaN."""
         self.count += values.size

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +52,10 @@ class BadRows:
         if len(self.examples) < SHOWN:
             self.examples.append(problem)
 
+    def merged(self, other: "BadRows") -> "BadRows":
+        """Those of two readers together."""
+        return BadRows(self.skip, self.count + other.count, [*self.examples, *other.examples][:SHOWN])
+
     def told(self) -> list[str]:
         """One line for the log where rows were left out."""
         if not self.count:
@@ -76,10 +81,12 @@ class Reading:
     whole: bool = False
 
     @classmethod
-    def of(cls, data: DataSpec, bad: BadRows, *, whole: bool) -> "Reading":
-        """What a job reads from its files."""
+    def of(
+        cls, data: DataSpec, bad: BadRows, *, whole: bool, more: Mapping[str, Kind] = MappingProxyType({})
+    ) -> "Reading":
+        """What a job reads from its files. more: kinds of columns whose kind the job does not tell."""
         wanted = None if EVERY_OTHER in data.features else tuple(data.columns)
-        return cls(data.read, column_kinds(data), wanted, tuple(data.columns), bad, whole)
+        return cls(data.read, {**more, **column_kinds(data)}, wanted, tuple(data.columns), bad, whole)
 
     def choose(self, names: Iterable[str], source: str) -> list[str]:
         """The columns to read of those that are there. Raises DataError where one is missing or there twice."""

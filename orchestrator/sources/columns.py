@@ -1,6 +1,6 @@
 """`DataSpec` -> raw columns of the job's files or function. Knows nothing about preprocessing or splits."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +65,7 @@ class Loaded:
         return {part: count for part, count in counts.items() if part != "train"}
 
 
-def load_columns(spec: JobSpec, found: dict[str, Found] | None = None) -> Loaded:
+def load_columns(spec: JobSpec, found: Mapping[str, Found] | None = None) -> Loaded:
     """Read the columns that the job uses; found: what `found_files` gives, where it was asked already.
 
     Raises DataError when one is missing or there are no rows.
@@ -83,7 +83,7 @@ def load_columns(spec: JobSpec, found: dict[str, Found] | None = None) -> Loaded
     counts = {part: sum(map(len, files)) for part, files in parts.items()}
     blocks = [block for files in parts.values() for block in files]
     places = tuple((block.file, block.first_row, len(block)) for block in blocks)
-    return Loaded(_joined(blocks, reading), counts, bad, places)
+    return Loaded(joined_blocks(blocks, reading), counts, bad, places)
 
 
 def _from_function(spec: JobSpec) -> Loaded:
@@ -125,10 +125,10 @@ def read_columns(found: Found, reading: Reading) -> dict[str, np.ndarray]:
     blocks = [block for block in blocks_of(found, reading) if len(block)]
     if not blocks:
         raise DataError(f"{found.files[0].name} has no rows; give at least one")
-    return _joined(blocks, reading)
+    return joined_blocks(blocks, reading)
 
 
-def _joined(blocks: list[Block], reading: Reading) -> dict[str, np.ndarray]:
+def joined_blocks(blocks: list[Block], reading: Reading) -> dict[str, np.ndarray]:
     """One array per column. Raises DataError where blocks do not go together."""
     for block in blocks:
         require_columns(block.columns, blocks[0].columns, block.file)

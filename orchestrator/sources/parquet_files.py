@@ -42,7 +42,7 @@ def _batches(file: File, reading: Reading) -> Iterator[Any]:
 def _batch_rows(metadata: Any) -> int:
     """BLOCK_ROWS, or fewer where rows are as large as images."""
     size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    return max(1, min(BLOCK_ROWS, 4 * BLOCK_BYTES * metadata.num_rows // max(size, 1)))
+    return int(max(1, min(BLOCK_ROWS, 4 * BLOCK_BYTES * metadata.num_rows // max(size, 1))))
 
 
 def row_groups(file: File) -> list[int]:

@@ -220,11 +220,11 @@ def test_a_wrong_value_is_named_with_its_row_in_the_file(csv: Make, more: str, e
 
 
 def test_a_wrong_value_in_the_second_of_two_files(csv: Make, tmp_path: Path) -> None:
-    (tmp_path / "more.csv").write_text(HEADER + "1,red,a\nabc,red,a\n")
+    (tmp_path / "more.csv").write_text(HEADER + "1,red,a\ninf,red,a\n")
     files = json.dumps([str(tmp_path / "small.csv"), str(tmp_path / "more.csv")])
     spec = csv(GOOD, "data.csv=null", f"data.files={files}")
     assert message(lambda: prepare(spec)) == (
-        f"{tmp_path}/more.csv: column 'size', row 2: got 'abc', expected a number"
+        f"{tmp_path}/more.csv: column 'size', row 2: got an infinite value; mend or remove the row"
     )
 
 
@@ -235,8 +235,8 @@ def test_a_label_that_training_never_shows(csv: Make) -> None:
     lines[valid_row + 1] = "1,red,rare"
     spec = csv("\n".join(lines))
     assert message(lambda: prepare(spec)) == (
-        f"{spec.home / spec.data.csv}: target 'label' has 'rare', which the training part never shows, in row {valid_row + 1}; "
-        "mend or remove the row"
+        f"{spec.home / spec.data.csv}: target 'label' has 'rare', which the training part never shows, in row "
+        f"{valid_row + 1}; mend or remove the row"
     )
 
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.job import JobSpec
-from orchestrator.datasets import prepare
 from orchestrator.plan import make_plan, shard_rows
 from trainers.data import rank_slice
 
@@ -33,7 +32,7 @@ def test_shards_are_those_that_the_workers_take(rows: int, batch: int, workers: 
 
 def test_the_plan_of_a_small_job(small_job: Make) -> None:
     spec = small_job("cluster.workers=3", *ALL_ROWS)
-    plan = make_plan(spec, prepare(spec))
+    plan = make_plan(spec)
     assert plan.rows == {"train": 41}
     assert (plan.steps_per_epoch, plan.last_batch_rows, plan.epochs) == (6, 1, 2)
     assert (plan.batch_rows, plan.shard_rows) == ([3, 3, 2], [16, 15, 10])

@@ -1,0 +1,312 @@
+"""What is done to one piece in each pass: count its rows, learn from its training rows, store its rows.
+
+Each is a function of one argument that runs in a task of its own. A pass reads the piece again and leaves out the same
+rows, so that little has to be handed from one to the next.
+"""
+
+import errno
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from configs.data import DataSpec
+from configs.errors import DataError
+from configs.preprocessing import BadValue, Fitter, Preprocessing, plain_columns, text_codes
+from configs.train import TrainSpec
+from orchestrator.cleaning import Dropped, sift
+from orchestrator.report import digest, row_keys
+from orchestrator.sources import BadRows, Reading, blocks_of
+from orchestrator.splits import SHARES, Dealer, needs_all_times, times_of
+from orchestrator.streaming.pieces import Piece
+from orchestrator.weights import class_weights, row_weights
+from trainers.job import TRAIN, Split
+from trainers.stored import Shard, ShardWriter
+
+KEYS = ("0123456789123456", "ringmaster-rows-")
+"""Two hashes of 64 bits: with one, two of a billion rows would be taken for equal that are not."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a block that are left, as `plain_columns` gives them.
+
+    numbers: of each row in its piece, from 0; a row's number in the file, from 1, is `shift` larger.
+    """
+
+    columns: dict[str, np.ndarray]
+    numbers: np.ndarray
+    file: str
+    shift: int
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def select(self, kept: np.ndarray) -> "Rows":
+        """Some of the rows, by a mask."""
+        return replace(
+            self, columns={name: column[kept] for name, column in self.columns.items()}, numbers=self.numbers[kept]
+        )
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Let an error about a value name the file and the row in it."""
+        try:
+            yield
+        except BadValue as error:
+            row = int(self.numbers[error.row - 1]) + self.shift
+            raise error.at(row - error.row + 1, self.file) from None
+
+
+class PieceReader:
+    """Reads a piece block by block, and counts what it leaves out. Raises DataError naming file and row."""
+
+    def __init__(self, piece: Piece, data: DataSpec) -> None:
+        """data: without features of kind auto."""
+        # Equal rows may stand in different pieces, so they are found from what the first pass gives.
+        self._piece, self._data = piece, data.model_copy(update={"drop_duplicates": False})
+        self.bad = BadRows(data.bad_rows == "skip")
+        self.dropped: list[Dropped] = []
+        self.read = 0
+
+    def __iter__(self) -> Iterator[Rows]:
+        reading = Reading.of(self._data, self.bad, whole=False, more=self._piece.kinds)
+        for block in blocks_of(self._piece.found, reading):
+            left = sift(block.columns, self._data)
+            first = self.read
+            for one in left.dropped:
+                self.dropped.append(replace(one, examples=tuple(row + first for row in one.examples)))
+            rows = Rows(left.columns, left.source_rows + first, block.file, block.first_row - first)
+            with rows.naming():
+                columns = plain_columns(left.columns, self._data.features)
+            yield replace(rows, columns=columns)
+            self.read += len(block)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the first pass finds in a piece.
+
+    rows: that were read; left: of them, those that are not left out.
+    labels, codes: of each row, labels[codes], for a split by class; times: (left,) for one by time.
+    keys: (left, 2) hashes, equal for equal rows, where repeated rows are to be dropped; numbers: of these rows in
+    the piece, from 0.
+    """
+
+    rows: int
+    left: int
+    dropped: tuple[Dropped, ...]
+    bad: BadRows
+    labels: tuple[str, ...] = ()
+    codes: np.ndarray | None = None
+    times: np.ndarray | None = None
+    keys: np.ndarray | None = None
+    numbers: np.ndarray | None = None
+
+    def classes(self, repeated: np.ndarray | None) -> dict[str, int]:
+        """How many rows each label has, without those that are repeated."""
+        if self.codes is None:
+            return {}
+        codes = self.codes if repeated is None else self.codes[~repeated]
+        return dict(zip(self.labels, np.bincount(codes, minlength=len(self.labels)).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Count:
+    """The first pass over a piece."""
+
+    piece: Piece
+    data: DataSpec
+
+
+def count(task: Count) -> Counted:
+    """How many rows there are, and what the split has to know of all pieces before it deals the rows of one."""
+    data, split = task.data, task.data.split
+    reader = PieceReader(task.piece, _only_needed(data))
+    left, labels = 0, dict[str, int]()
+    codes: list[np.ndarray] = []
+    times: list[np.ndarray] = []
+    keys: list[np.ndarray] = []
+    numbers: list[np.ndarray] = []
+    for rows in reader:
+        left += len(rows)
+        if split.by == "stratified":
+            places, texts = text_codes(data.target.column, rows.columns[data.target.column])
+            code_of = np.array([labels.setdefault(text or "", len(labels)) for text in texts], np.int32)
+            codes.append(code_of[places])
+        if needs_all_times(split):
+            with rows.naming():
+                times.append(times_of(rows.columns, split, len(rows)))
+        if data.drop_duplicates:
+            used = [rows.columns[name] for name in data.columns if name != data.id]
+            numbers.append(rows.numbers)
+            keys.append(np.stack([row_keys(used, key) for key in KEYS], axis=1))
+    return Counted(
+        reader.read,
+        left,
+        tuple(reader.dropped),
+        reader.bad,
+        tuple(labels),
+        *(np.concatenate(some) if some else None for some in (codes, times, keys, numbers)),
+    )
+
+
+def _only_needed(data: DataSpec) -> DataSpec:
+    """Without the columns that say nothing about how many rows there are and how they are split."""
+    if data.bad_rows == "skip" or data.drop_duplicates:
+        return data
+    return data.model_copy(update={"features": {}, "id": None, "sample_weight": None})
+
+
+@dataclass(frozen=True)
+class Deal:
+    """How the rows of a piece are dealt to the parts.
+
+    rows, classes, shares: as `Dealer` takes them. repeated: (left,) whether an equal row stands before, or None.
+    first_row: rows of the source before the piece.
+    """
+
+    piece: Piece
+    data: DataSpec
+    first_row: int = 0
+    rows: int = 0
+    classes: Mapping[str, int] = field(default_factory=dict)
+    shares: np.ndarray | None = None
+    repeated: np.ndarray | None = None
+
+
+def dealt(deal: Deal) -> Iterator[tuple[Rows, np.ndarray]]:
+    """The rows of a piece block by block, and of each row the place of its part in SHARES."""
+    dealer = Dealer(deal.data.split, rows=deal.rows, classes=deal.classes, shares=deal.shares)
+    repeated = deal.repeated
+    for rows in PieceReader(deal.piece, deal.data):
+        if repeated is not None:
+            here, repeated = repeated[: len(rows)], repeated[len(rows) :]
+            rows = rows.select(~here)
+        if deal.piece.part != TRAIN:
+            yield rows, np.full(len(rows), SHARES.index(deal.piece.part), np.int8)
+            continue
+        with rows.naming():
+            yield rows, dealer.deal(rows.columns, rows.columns[deal.data.target.column])
+
+
+@dataclass(frozen=True)
+class Learn:
+    """The second pass over a piece: its training rows teach a fitter."""
+
+    deal: Deal
+    fitter: Fitter
+
+
+def learn(task: Learn) -> tuple[Fitter, Counter[str]]:
+    """The fitter, and how many rows each part has."""
+    found: Counter[str] = Counter()
+    for rows, shares in dealt(task.deal):
+        training = rows.select(shares == SHARES.index(TRAIN))
+        if len(training):
+            with training.naming():
+                task.fitter.update(training.columns)
+        found.update({name: int(np.count_nonzero(shares == share)) for share, name in enumerate(SHARES)})
+    return task.fitter, found
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some raw rows, for the data report and for tests of what is served."""
+
+    columns: dict[str, np.ndarray]
+    labels: np.ndarray
+    shares: np.ndarray
+    source_rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Store:
+    """The third pass over a piece: its rows as the model sees them go to disk.
+
+    number: of the piece. every: one row of so many goes into the sample. later: inputs that stay bytes.
+    """
+
+    deal: Deal
+    number: int
+    preprocessing: Preprocessing
+    train: TrainSpec
+    folder: Path
+    every: int
+    later: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredPiece:
+    """The shards of each part, what the weights add up to, a sample, and the digest of the piece's rows."""
+
+    shards: Mapping[str, tuple[Shard, ...]]
+    weight: float
+    sample: list[Sample]
+    digest: str
+
+
+def store(task: Store) -> StoredPiece:
+    """Write the rows of a piece. Raises DataError where the disk is full."""
+    writers = {part: ShardWriter(task.folder / part, f"{task.number:06}") for part in SHARES}
+    sample: list[Sample] = []
+    found, weight = hashlib.sha256(), 0.0
+    try:
+        for rows, shares in dealt(task.deal):
+            if not len(rows):
+                continue
+            split = preprocessed(rows, task.deal, task.preprocessing)
+            _require_alike(split, rows, task)
+            weight += 0.0 if split.weight is None else float(split.weight.sum())
+            for share, name in enumerate(SHARES):
+                if (shares == share).any():
+                    writers[name].add(_weighed(split.select(shares == share), name, task))
+            raw = {name: rows.columns[name] for name in task.deal.data.features}
+            labels = rows.columns[task.deal.data.target.column]
+            found.update(digest(raw, labels).encode())
+            chosen = (rows.numbers + task.deal.first_row) % task.every == 0
+            columns = {name: column[chosen] for name, column in raw.items()}
+            numbers = rows.numbers[chosen] + task.deal.first_row
+            sample.append(Sample(columns, labels[chosen], shares[chosen], numbers))
+        for writer in writers.values():
+            writer.close()
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise DataError(
+            f"no space is left in {task.folder}, where streaming keeps the preprocessed rows; give a folder on a "
+            "larger disk with folder=PATH"
+        ) from error
+    shards = {name: tuple(writer.shards) for name, writer in writers.items()}
+    return StoredPiece(shards, weight, sample, found.hexdigest())
+
+
+def preprocessed(rows: Rows, deal: Deal, preprocessing: Preprocessing) -> Split:
+    """Rows as the model sees them, images of bytes aside, which stay so until they are taken."""
+    with rows.naming():
+        inputs, later = preprocessing.transform_most(rows.columns)
+        target = preprocessing.target.encode(rows.columns[deal.data.target.column])
+        weight = row_weights(rows.columns, deal.data)
+    return Split(inputs, target, weight, rows.numbers + deal.first_row + 1, later)
+
+
+def _weighed(split: Split, part: str, task: Store) -> Split:
+    """In training a row also counts as its class does."""
+    by_class = class_weights(split.target, task.train, task.preprocessing.target) if part == TRAIN else None
+    if by_class is None:
+        return split
+    return replace(split, weight=by_class * (1.0 if split.weight is None else split.weight))
+
+
+def _require_alike(split: Split, rows: Rows, task: Store) -> None:
+    """All shards have records of one type."""
+    odd = set(split.deferred).symmetric_difference(task.later)
+    if odd:
+        raise DataError(
+            f"column {min(odd)!r} holds bytes (uint8) in some files and other numbers in others, such as {rows.file}; "
+            "make them equal"
+        )

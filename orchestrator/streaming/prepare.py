@@ -1,0 +1,269 @@
+"""`JobSpec` -> the same `Prepared` as in memory, with rows on disk.
+
+Three passes over the pieces: count (how many rows there are, which the split needs to know), learn (the preprocessing,
+from the training rows), store. Which rows train, what is learned from them and what the model sees is as in memory.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from configs.data import DataSpec
+from configs.errors import DataError
+from configs.job import JobSpec
+from configs.preprocessing import Fitter, Preprocessing, as_numbers, infer
+from configs.preprocessing.inference import SAMPLE_ROWS as INFERRED_ROWS
+from orchestrator.cleaning import REPEATED, SHOWN, Dropped, require_some, together, told
+from orchestrator.datasets import GOLDEN_ROWS, Prepared, inferred_kinds, json_rows
+from orchestrator.loading import Loading
+from orchestrator.report import Facts
+from orchestrator.sources import BadRows, Reading, blocks_of, joined_blocks
+from orchestrator.sources.blocks import Kind, column_kinds
+from orchestrator.splits import SHARES, asked_of, needs_all_times, parts_of, require_rows, shares_of_times
+from orchestrator.streaming.passes import (
+    Count,
+    Counted,
+    Deal,
+    Learn,
+    Sample,
+    Store,
+    StoredPiece,
+    count,
+    dealt,
+    learn,
+    preprocessed,
+    store,
+)
+from orchestrator.streaming.pieces import Piece, pieces_of
+from orchestrator.streaming.tasks import Run
+from orchestrator.targets import check_metrics, check_target
+from orchestrator.weights import require_some_weight
+from trainers.job import TRAIN, VALID, Split
+from trainers.stored import StoredSplit, record_type, window_rows
+
+SAMPLE_ROWS = 50_000
+SAMPLE_BYTES = 64 * 2**20
+"""How much of the rows the data report is made from."""
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What two passes teach: enough to plan the job, and to store its rows.
+
+    rows: of each part. like: a few preprocessed rows, as all are stored.
+    """
+
+    data: DataSpec
+    preprocessing: Preprocessing
+    deals: list[Deal]
+    counted: list[Counted]
+    rows: Mapping[str, int]
+    like: Split
+    inferred: str
+
+    @property
+    def disk_bytes(self) -> int:
+        """What the rows will take."""
+        return sum(self.rows.values()) * record_type(self.like).itemsize
+
+    @property
+    def window_bytes(self) -> int:
+        """What a worker maps at a time, two windows of rows that are shuffled with each other."""
+        row_bytes = record_type(self.like).itemsize
+        return 2 * min(self.rows[TRAIN], window_rows(row_bytes, self.data.shuffle_rows)) * row_bytes
+
+
+def survey(spec: JobSpec, loading: Loading, run: Run, note: Note) -> Known:
+    """Count the rows and learn from those that train. Raises DataError or SpecError."""
+    pieces = pieces_of(loading.files)
+    size = sum(file.size for piece in pieces for file in piece.found.files)
+    note(f"streaming {size / 1e9:,.1f} GB in {len(pieces)} pieces: counting rows")
+    data, inferred = _with_kinds(spec.data, pieces[0])
+    pieces = [replace(piece, kinds=_sorting_kind(data, pieces[0])) for piece in pieces]
+    data = data.model_copy(update={"split": asked_of(data.split, [name for name in loading.files if name != TRAIN])})
+    counted = list(run(count, [Count(piece, data) for piece in pieces]))
+    read = sum(each.rows for each in counted)
+    require_some(sum(each.left for each in counted), read, _dropped(counted, []))
+    note(f"learning from {read:,} rows")
+    deals = _deals(pieces, data, counted)
+    # Learned apart, then merged in the order of the pieces: the same on any number of hosts.
+    learned = run(learn, [Learn(deal, Fitter(data, rows=read)) for deal in deals])
+    fitter, rows = reduce(_merged, learned)
+    parts = [*parts_of(data.split), *(name for name in loading.files if name != TRAIN)]
+    counts = {name: rows[name] for name in SHARES if name in parts}
+    require_rows(counts, data.split)
+    preprocessing = fitter.finish()
+    check_target(spec.train.loss, preprocessing.target, data.target.column)
+    check_metrics(spec.train, preprocessing.target, data.target.column)
+    first = next(some for some, _ in dealt(deals[0]) if len(some))
+    head = first.select(np.arange(len(first)) < GOLDEN_ROWS)
+    return Known(data, preprocessing, deals, counted, counts, preprocessed(head, deals[0], preprocessing), inferred)
+
+
+@contextmanager
+def streamed(spec: JobSpec, loading: Loading, run: Run, folder: Path, note: Note) -> Iterator[Prepared]:
+    """The rows of a job, stored in a folder that is removed afterwards. Raises DataError or SpecError."""
+    try:
+        known = survey(spec, loading, run, note)
+        _require_space(known, folder)
+        note(f"storing {known.disk_bytes / 1e9:,.1f} GB of preprocessed rows")
+        every = _every(known)
+        tasks = [
+            Store(deal, number, known.preprocessing, spec.train, folder, every, tuple(known.like.deferred))
+            for number, deal in enumerate(known.deals)
+        ]
+        yield _prepared(spec, loading, known, list(run(store, tasks)), folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _with_kinds(data: DataSpec, piece: Piece) -> tuple[DataSpec, str]:
+    """The data with the kinds of its columns, inferred from the first rows where the job leaves them open."""
+    if all(feature.kind != "auto" for feature in data.features.values()):
+        return data, ""
+    reading = Reading.of(data, BadRows(data.bad_rows == "skip"), whole=False)
+    blocks, rows = [], 0
+    for block in blocks_of(piece.found, reading):
+        blocks.append(block)
+        rows += len(block)
+        if rows >= INFERRED_ROWS:
+            break
+    columns = joined_blocks(blocks, reading)
+    found = infer(columns, data)
+    return found, inferred_kinds(found, columns)
+
+
+def _sorting_kind(data: DataSpec, piece: Piece) -> dict[str, Kind]:
+    """Whether a column to split by in time holds numbers: in blocks, a CSV file calls its columns texts."""
+    column = data.split.column
+    if not needs_all_times(data.split) or column is None or column in column_kinds(data):
+        return {}
+    only = data.model_copy(update={"features": {}, "id": None, "sample_weight": None})
+    first = next(iter(blocks_of(piece.found, Reading.of(only, BadRows(data.bad_rows == "skip"), whole=False))))
+    try:
+        as_numbers(column, first.columns[column])
+    except DataError:
+        return {}
+    return {column: "number"}
+
+
+def _dropped(counted: list[Counted], repeated: list[np.ndarray | None]) -> tuple[Dropped, ...]:
+    """The rows that were left out, by their numbers in the source."""
+    found: list[Dropped] = []
+    equal: list[Dropped] = []
+    first = 0
+    for each, mask in zip_longest(counted, repeated):
+        found += [replace(one, examples=tuple(row + first for row in one.examples)) for one in each.dropped]
+        if mask is not None and each.numbers is not None and mask.any():
+            examples = each.numbers[mask][:SHOWN] + first + 1
+            equal.append(Dropped(REPEATED, int(mask.sum()), tuple(examples.tolist())))
+        first += each.rows
+    return together([found, equal])
+
+
+def _merged(one: tuple[Fitter, Counter[str]], other: tuple[Fitter, Counter[str]]) -> tuple[Fitter, Counter[str]]:
+    one[0].merge(other[0])
+    return one[0], one[1] + other[1]
+
+
+def _deals(pieces: list[Piece], data: DataSpec, counted: list[Counted]) -> list[Deal]:
+    """For every piece what comes before it."""
+    nothing: list[np.ndarray | None] = [None] * len(pieces)
+    repeated = _repeated(counted) if data.drop_duplicates else nothing
+    left = [each.left - (0 if mask is None else int(mask.sum())) for each, mask in zip(counted, repeated, strict=True)]
+    shares = _by_time(pieces, data, counted, repeated) if needs_all_times(data.split) else nothing
+    deals = []
+    first, rows, classes = 0, 0, Counter[str]()
+    for number, piece in enumerate(pieces):
+        deals.append(Deal(piece, data, first, rows, dict(classes), shares[number], repeated[number]))
+        first += counted[number].rows
+        rows += left[number]
+        classes.update(counted[number].classes(repeated[number]))
+    return deals
+
+
+def _repeated(counted: list[Counted]) -> list[np.ndarray | None]:
+    """Of every piece (left,) whether an equal row stands before, in it or in an earlier piece."""
+    keys = np.concatenate([each.keys for each in counted if each.keys is not None])
+    mask = pd.DataFrame(keys).duplicated().to_numpy()
+    return list(np.split(mask, np.cumsum([each.left for each in counted])[:-1]))
+
+
+def _by_time(
+    pieces: list[Piece], data: DataSpec, counted: list[Counted], repeated: list[np.ndarray | None]
+) -> list[np.ndarray | None]:
+    """Of every piece to be split the parts of its rows."""
+    times = []
+    for piece, each, mask in zip(pieces, counted, repeated, strict=True):
+        found = np.empty(0) if each.times is None or piece.part != TRAIN else each.times
+        times.append(found if mask is None or not len(found) else found[~mask])
+    all_times = np.concatenate(times)
+    if data.split.column is None:  # by the order of the rows
+        all_times = np.arange(len(all_times), dtype=np.float64)
+    return list(np.split(shares_of_times(all_times, data.split), np.cumsum([len(each) for each in times])[:-1]))
+
+
+def _require_space(known: Known, folder: Path) -> None:
+    """Raise DataError now instead of after the disk is full."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if known.disk_bytes > free:
+        raise DataError(
+            f"streaming keeps {sum(known.rows.values()):,} preprocessed rows, {known.disk_bytes / 1e9:,.1f} GB, in "
+            f"{folder}, where {free / 1e9:,.1f} GB are free; give a folder on a larger disk with folder=PATH"
+        )
+
+
+def _every(known: Known) -> int:
+    row_bytes = sum(array.nbytes for array in known.like.inputs.values()) // len(known.like)
+    rows = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // max(1, row_bytes)))
+    return -(-sum(each.rows for each in known.counted) // rows)
+
+
+def _prepared(spec: JobSpec, loading: Loading, known: Known, pieces: list[StoredPiece], folder: Path) -> Prepared:
+    require_some_weight(sum(piece.weight for piece in pieces), known.data)
+    splits = {
+        name: StoredSplit(
+            (folder / name).absolute(),
+            tuple(shard for piece in pieces for shard in piece.shards[name]),
+            known.like.deferred,
+            known.data.shuffle_rows,
+        )
+        for name in known.rows
+    }
+    facts = _facts(loading, known, pieces)
+    shown = facts.parts.get(VALID if VALID in splits else TRAIN, np.empty(0, int))[:GOLDEN_ROWS]
+    raw = {name: column[shown] for name, column in facts.columns.items()}
+    golden = Split(known.preprocessing.transform(raw), known.preprocessing.target.encode(facts.labels[shown]))
+    return Prepared(known.preprocessing, splits, json_rows(raw), golden, facts)
+
+
+def _facts(loading: Loading, known: Known, pieces: list[StoredPiece]) -> Facts:
+    sample: list[Sample] = [one for piece in pieces for one in piece.sample]
+    shares = np.concatenate([one.shares for one in sample])
+    bad = reduce(BadRows.merged, (each.bad for each in known.counted))
+    digests = "".join(piece.digest for piece in pieces)
+    return Facts(
+        columns={name: np.concatenate([one.columns[name] for one in sample]) for name in known.data.features},
+        labels=np.concatenate([one.labels for one in sample]),
+        parts={name: np.flatnonzero(shares == SHARES.index(name)) for name in known.rows},
+        source_rows=np.concatenate([one.source_rows for one in sample]),
+        preprocessing=known.preprocessing,
+        source=known.data.source,
+        left_out=(*bad.told(), *told(_dropped(known.counted, [deal.repeated for deal in known.deals]))),
+        inferred=known.inferred,
+        loading=str(loading),
+        counts=known.rows,
+        fingerprint=digests,
+    )

@@ -1,0 +1,227 @@
+"""Streaming gives what memory gives: the same parts, rows and preprocessing, and the same errors."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from configs.errors import DataError, RingmasterError
+from configs.job import JobSpec
+from orchestrator.datasets import Prepared, prepare
+from orchestrator.loading import choose_loading
+from orchestrator.sources import blocks, csv_files, parquet_files
+from orchestrator.streaming import in_turn, pieces, streamed
+from trainers import stored
+
+Make = Callable[..., JobSpec]
+ROWS = 400
+ONE_FILE, THREE_FILES = "data.csv=null data.files=rows.csv".split(), "data.csv=null data.files=parts/*.csv".split()
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of some 50 rows, a piece per file or two, shards of some 10 rows."""
+    for module in (blocks, csv_files):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(parquet_files, "BLOCK_ROWS", 40)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 4000)
+    monkeypatch.setattr(stored, "SHARD_BYTES", 300)
+
+
+def lines() -> Iterator[str]:
+    draw = np.random.default_rng(5)
+    for row in range(ROWS):
+        size = "" if row % 17 == 3 else f"{draw.normal(10, 4):.3f}"
+        colour = draw.choice(["red", "green", "blue", ""])
+        label = draw.choice(["big", "small", "rare"], p=[0.5, 0.4, 0.1])
+        yield f"{size},{colour},{label},{draw.integers(20)},{row % 3}"
+
+
+HEADER = "size,colour,label,house,counts\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    rows = list(lines())
+    rows[50] = rows[20]
+    rows[390] = rows[20]
+    write_files(tmp_path, rows)
+    write_parquet(tmp_path / "rows.parquet", rows)
+    return rows
+
+
+def write_files(folder: Path, rows: list[str]) -> None:
+    (folder / "rows.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    (folder / "parts").mkdir(exist_ok=True)
+    for number, (start, stop) in enumerate(((0, 90), (90, 91), (91, len(rows)))):
+        (folder / "parts" / f"{number}.csv").write_text(HEADER + "\n".join(rows[start:stop]) + "\n")
+
+
+def write_parquet(path: Path, rows: list[str]) -> None:
+    days = [f"2024-{1 + int(row.split(',')[3]) % 12:02}-01" for row in rows]
+    values = [row.split(",") for row in rows]
+    table = pa.table(
+        {
+            "size": pa.array([float(one[0]) if one[0] else None for one in values]),
+            "colour": [one[1] for one in values],
+            "label": [one[2] for one in values],
+            "house": [int(one[3]) for one in values],
+            "counts": [int(one[4]) for one in values],
+            "day": days,
+        }
+    )
+    pa.parquet.write_table(table, path, row_group_size=70)
+
+
+@contextmanager
+def both(spec: JobSpec, tmp_path: Path) -> Iterator[tuple[Prepared, Prepared]]:
+    expected = prepare(spec)
+    with streamed(spec, choose_loading(spec), in_turn, tmp_path / "stream", lambda text: None) as found:
+        yield expected, found
+    assert not (tmp_path / "stream").exists()
+
+
+SPLITS = {
+    "random": ["data.split={valid: 0.2, test: 0.1}"],
+    "no split": ["data.split={valid: 0}"],
+    "class": ["data.split={by: stratified, valid: 0.2, test: 0.1, seed: 3}"],
+    "group": ["data.split={by: group, column: house, valid: 0.3, test: 0.2}"],
+    "time": ["data.split={by: time, column: house, valid: 0.2, test: 0.1}"],
+    "order": ["data.split={by: time, valid: 0.25}"],
+    "dates": ["data.split={by: time, column: day, valid: 0, test_from: '2024-06-01'}"],
+}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("source", [ONE_FILE, THREE_FILES, ["data.csv=null", "data.files=rows.parquet"]])
+@pytest.mark.parametrize("options", [[], ["data.drop_duplicates=true", "data.sample_weight=counts"]])
+def test_parts_and_rows_are_those_of_memory(
+    small_job: Make, files: list[str], tmp_path: Path, split: str, source: list[str], options: list[str]
+) -> None:
+    if split == "dates" and "parquet" not in source[1]:
+        source = ["data.csv=null", "data.files=rows.parquet"]
+    spec = small_job(*source, *SPLITS[split], *options, "train.loss=sparse_categorical_crossentropy")
+    with both(spec, tmp_path) as (expected, found):
+        assert found.splits.keys() == expected.splits.keys()
+        for name, part in expected.splits.items():
+            rows, same = part.take(slice(None)), found.splits[name].take(slice(None))
+            np.testing.assert_array_equal(same.source_rows, rows.source_rows)
+            np.testing.assert_array_equal(same.target, rows.target)
+            np.testing.assert_allclose(same.inputs["table"], rows.inputs["table"], rtol=1e-5, atol=1e-6)
+            assert (same.weight is None) == (rows.weight is None)
+            if rows.weight is not None:
+                np.testing.assert_array_equal(same.weight, rows.weight)
+        learned, known = (json.loads(one.preprocessing.model_dump_json()) for one in (found, expected))
+        assert flat(learned) == pytest.approx(flat(known))
+        assert found.golden_rows == expected.golden_rows
+        np.testing.assert_allclose(found.golden.inputs["table"], expected.golden.inputs["table"], rtol=1e-5, atol=1e-6)
+        assert dict(found.facts.rows) == dict(expected.facts.rows)
+        assert found.facts.left_out == expected.facts.left_out
+
+
+def flat(tree: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {name: value for key, each in tree.items() for name, value in flat(each, f"{path}.{key}").items()}
+    if isinstance(tree, list):
+        return flat(dict(enumerate(tree)), path)
+    return {path: tree}
+
+
+def test_rows_left_out_are_counted_and_named_as_in_memory(small_job: Make, files: list[str], tmp_path: Path) -> None:
+    files[5] = "wide,red,big,1,1"
+    files[6] = "1,red,,1,1"
+    files[300] = "inf,red,big,1,1"
+    write_files(tmp_path, files)
+    spec = small_job(*THREE_FILES, "data.bad_rows=skip", "train.loss=sparse_categorical_crossentropy")
+    with both(spec, tmp_path) as (expected, found):
+        assert found.facts.left_out == expected.facts.left_out
+        assert found.facts.left_out == (
+            "left out 2 row(s): 'size' is no number, or infinite (row 6, 301)",
+            "left out 1 row(s): the target 'label' is missing (row 7)",
+        )
+        np.testing.assert_array_equal(
+            found.splits["train"].take(slice(None)).source_rows, expected.splits["train"].source_rows
+        )
+
+
+@pytest.mark.parametrize(
+    ("row", "bad", "expected"),
+    [
+        (5, "wide,red,big,1,1", "parts/0.csv: column 'size', row 6: got 'wide', expected a number"),
+        (300, "inf,red,big,1,1", "parts/2.csv: column 'size', row 210: got an infinite value; mend or remove the row"),
+        (299, "1,red,,1,1", "parts/2.csv: target 'label' has no value in row 209; mend or remove the row"),
+    ],
+)
+def test_a_bad_value_is_named_with_file_and_row(
+    small_job: Make, files: list[str], tmp_path: Path, row: int, bad: str, expected: str
+) -> None:
+    files[row] = bad
+    write_files(tmp_path, files)
+    spec = small_job(*THREE_FILES, "data.split={valid: 0}", "train.loss=sparse_categorical_crossentropy")
+    with pytest.raises(DataError) as caught, both_streamed(spec, tmp_path):
+        pass
+    assert str(caught.value) == f"{tmp_path}/{expected}"
+
+
+@contextmanager
+def both_streamed(spec: JobSpec, tmp_path: Path) -> Iterator[Prepared]:
+    with streamed(spec, choose_loading(spec), in_turn, tmp_path / "stream", lambda text: None) as found:
+        yield found
+
+
+def test_files_of_a_part(small_job: Make, files: list[str], tmp_path: Path) -> None:
+    spec = small_job(
+        "data.csv=null", "data.files=parts/2.csv", "data.valid_files=parts/0.csv", "data.test_files=parts/1.csv",
+        "train.loss=sparse_categorical_crossentropy",
+    )  # fmt: skip
+    with both(spec, tmp_path) as (expected, found):
+        assert {name: len(part) for name, part in found.splits.items()} == {"train": 309, "valid": 90, "test": 1}
+        for name, part in expected.splits.items():
+            np.testing.assert_array_equal(found.splits[name].take(slice(None)).source_rows, part.source_rows)
+
+
+def test_kinds_are_inferred_from_the_first_rows(small_job: Make, files: list[str], tmp_path: Path) -> None:
+    options = ("data.features=auto", "train.loss=sparse_categorical_crossentropy")
+    with both(small_job(*THREE_FILES, *options), tmp_path) as (expected, found):
+        assert {name: one.kind for name, one in found.preprocessing.features.items()} == {
+            name: one.kind for name, one in expected.preprocessing.features.items()
+        }
+        assert found.facts.inferred == expected.facts.inferred
+
+
+def test_a_disk_that_is_too_small(small_job: Make, files: list[str], tmp_path: Path, monkeypatch: Any) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("orchestrator.streaming.prepare.shutil.disk_usage", lambda path: usage)
+    spec = small_job(*ONE_FILE, "train.loss=sparse_categorical_crossentropy")
+    expected = r"^streaming keeps 400 preprocessed rows, 0\.0 GB, in .*stream, where 0\.0 GB are free; give a folder"
+    with pytest.raises(RingmasterError, match=expected), both_streamed(spec, tmp_path):
+        pass
+
+
+def test_a_disk_that_fills_up(small_job: Make, files: list[str], tmp_path: Path, monkeypatch: Any) -> None:
+    def full(path: Path, array: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stored.np, "save", full)
+    spec = small_job(*ONE_FILE, "train.loss=sparse_categorical_crossentropy")
+    with pytest.raises(DataError, match="^no space is left in .*stream, where streaming keeps the preprocessed rows"):
+        with both_streamed(spec, tmp_path):
+            pass
+    assert not (tmp_path / "stream").exists()
+
+
+def test_nothing_left(small_job: Make, tmp_path: Path) -> None:
+    write_files(tmp_path, ["x,red,big,1,1"] * 200)
+    spec = small_job(*ONE_FILE, "data.bad_rows=skip")
+    expected = (
+        "all 200 rows were left out (200: 'size' is no number, or infinite); mend the data or loosen data.bad_rows"
+    )
+    with pytest.raises(DataError) as caught, both_streamed(spec, tmp_path):
+        pass
+    assert str(caught.value) == expected
