@@ -18,7 +18,7 @@ from configs.preprocessing.inference import kinds_shown
 from orchestrator.cleaning import Clean, Dropped, clean, told
 from orchestrator.loading import Loading
 from orchestrator.report import Facts
-from orchestrator.sources import Loaded, load_columns
+from orchestrator.sources import Loaded, from_function, load_columns
 from orchestrator.splits import split_columns
 from orchestrator.targets import check_metrics, check_target
 from orchestrator.weights import class_weights, column_weights
@@ -50,9 +50,9 @@ class Prepared:
 def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
     """Load, leave out, split, fit on the training part, transform: all in memory. Raises DataError or SpecError.
 
-    loading: what `choose_loading` says, where it was asked already.
+    loading: what `chosen_loading` says, where it was asked already.
     """
-    loaded = load_columns(spec, loading.files if loading else None)
+    loaded = _loaded(spec, loading)
     data = infer(loaded.columns, spec.data)
     rows = clean(loaded.columns, data)
     with naming_rows(loaded, rows.source_rows):
@@ -94,6 +94,12 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
             loading=str(loading or ""),
         ),
     )
+
+
+def _loaded(spec: JobSpec, loading: Loading | None) -> Loaded:
+    if loading is None:
+        return load_columns(spec)
+    return load_columns(spec, loading.files) if loading.columns is None else from_function(spec, loading.columns)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,21 @@
 """Whether the rows of a job are held in memory or streamed from disk: as the job says, or as they fit."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
+import numpy as np
 import psutil
 
 from configs.errors import SpecError
 from configs.job import JobSpec
 from configs.source import is_url
 from orchestrator.sources import found_files
-from orchestrator.sources.places import COMPRESSIONS, Found
+from orchestrator.sources.functions import called_source
+from orchestrator.sources.places import COMPRESSIONS, File, Found
 
 GROWTH = {"csv": 6, "parquet": 6, "json": 8, "tfrecord": 6, "npz": 3, "idx": 4, "images": 20, "text": 8}
 """Bytes in memory for a byte of a file, while rows are loaded: raw values, texts as Python objects among them, and
@@ -22,11 +27,15 @@ SHARE = 0.5
 
 @dataclass(frozen=True)
 class Loading:
-    """How rows get to the workers, and why so. files: of each part; none where a function gives the rows."""
+    """How rows get to the workers, and why so.
+
+    files: of each part. columns: the rows that a function gave, which are in memory then.
+    """
 
     streams: bool
     why: str
     files: Mapping[str, Found] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray] | None = None
 
     @property
     def anywhere(self) -> bool:
@@ -37,21 +46,58 @@ class Loading:
         return f"loading: {'streaming' if self.streams else 'indexed'}, {self.why}"
 
 
-def choose_loading(spec: JobSpec) -> Loading:
+@contextmanager
+def chosen_loading(spec: JobSpec) -> Iterator[Loading]:
     """Raises DataError where a file is not there, SpecError where streaming is asked of what cannot be streamed."""
-    data = spec.data
-    if data.function is not None:
-        if data.loading == "streaming":
-            raise SpecError("data.loading=streaming needs files, but data.function gives arrays; write them to files")
-        return Loading(False, f"as {data.function} gives all rows at once")
-    files = found_files(spec)
+    if spec.data.function is None:
+        yield _of_files(spec)
+        return
+    folder = spec.folder.absolute() / "stream" / f"source-{uuid4().hex}"
+    try:
+        yield _of_function(spec, folder)
+    finally:
+        remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of stored rows, and the one it lies in with the last of them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
+
+
+def _of_files(spec: JobSpec) -> Loading:
+    data, files = spec.data, found_files(spec)
     if data.loading != "auto":
         return Loading(data.loading == "streaming", f"as data.loading={data.loading}", files)
     if data.window is not None:
         return Loading(False, "as windows need all rows", files)
-    needed, free = sum(map(_memory, files.values())), free_memory()
-    sizes = f"as the rows need about {_size(needed)} and {_size(int(SHARE * free))} of memory is for them"
-    return Loading(needed > SHARE * free, sizes, files)
+    return Loading(*_by_size(sum(map(_memory, files.values()))), files)
+
+
+def _of_function(spec: JobSpec, folder: Path) -> Loading:
+    data, found = spec.data, called_source(spec.data, spec.home, folder, _wants_disk(spec))
+    if isinstance(found, File):
+        return Loading(True, f"as data.loading={data.loading}", {"train": Found([found], "parquet")})
+    if data.loading == "streaming":
+        raise SpecError(
+            f"data.loading=streaming needs files or a ray.data.Dataset, but {data.function} gives rows in memory; "
+            "write them to files, or leave data.loading out"
+        )
+    return Loading(False, f"as {data.function} gives all rows at once", columns=found)
+
+
+def _wants_disk(spec: JobSpec) -> Callable[[int], bool]:
+    """Whether a data set of so many bytes is to be streamed."""
+    data = spec.data
+    if data.loading == "auto" and data.window is None:
+        return lambda size: _by_size(size * GROWTH["parquet"])[0]
+    return lambda size: data.loading == "streaming"
+
+
+def _by_size(needed: int) -> tuple[bool, str]:
+    free = int(SHARE * free_memory())
+    return needed > free, f"as the rows need about {size_shown(needed)}, and {size_shown(free)} of memory is for them"
 
 
 def _memory(found: Found) -> int:
@@ -79,5 +125,10 @@ CGROUPS = (
 )
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+def size_shown(count: int) -> str:
+    """Bytes for a person."""
+    unit, name = next(((unit, name) for unit, name in UNITS if count >= unit), UNITS[-1])
+    return f"{count / unit:,.1f} {name}"
+
+
+UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))

@@ -14,7 +14,7 @@ from configs.job import JobSpec
 from configs.preprocessing import describe
 from orchestrator.datasets import Prepared, prepare
 from orchestrator.engine import Event, train
-from orchestrator.loading import choose_loading
+from orchestrator.loading import Loading, chosen_loading
 from orchestrator.modules import check_model_function
 from orchestrator.registry import Registered, register
 from orchestrator.report import digest, page, warnings
@@ -76,8 +76,16 @@ def open_job(
     What is in memory is prepared before Ray starts; what is streamed, by tasks of Ray.
     """
     check_model_function(spec)
-    loading = choose_loading(spec)
-    on_event({"kind": "note", "text": str(loading)})
+    with chosen_loading(spec) as loading:
+        on_event({"kind": "note", "text": str(loading)})
+        with _prepared_job(spec, loading, on_event, verbose=verbose) as job:
+            yield job
+
+
+@contextmanager
+def _prepared_job(
+    spec: JobSpec, loading: Loading, on_event: Callable[[Event], None], *, verbose: bool
+) -> Iterator[OpenJob]:
     data = None if loading.streams else prepare(spec, loading)
     make_folder(spec.folder)
     name = f"{spec.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
@@ -92,7 +100,7 @@ def open_job(
             if data is not None:
                 yield OpenJob(spec, data, client, name)
                 return
-            folder = spec.folder / "stream" / name
+            folder = spec.folder.absolute() / "stream" / name
             with streamed(spec, loading, on_ray(anywhere=loading.anywhere), folder, _noted(on_event)) as rows:
                 yield OpenJob(spec, rows, client, name)
 

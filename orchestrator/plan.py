@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from configs.job import JobSpec
 from orchestrator.datasets import prepare
-from orchestrator.loading import choose_loading
+from orchestrator.loading import chosen_loading
 from orchestrator.streaming import in_turn, survey
 from trainers.job import TRAIN
 
@@ -93,12 +93,12 @@ class _Sizes:
 
 
 def _sizes(spec: JobSpec, note: Callable[[str], None]) -> _Sizes:
-    loading = choose_loading(spec)
-    if loading.streams:
-        known = survey(spec, loading, in_turn, note)
-        row_bytes = known.like.take(slice(0, 1)).nbytes
-        return _Sizes(str(loading), known.rows, row_bytes, 0, known.window_bytes, known.disk_bytes)
-    splits = prepare(spec, loading).splits
+    with chosen_loading(spec) as loading:
+        if loading.streams:
+            known = survey(spec, loading, in_turn, note)
+            row_bytes = known.like.take(slice(0, 1)).nbytes
+            return _Sizes(str(loading), known.rows, row_bytes, 0, known.window_bytes, known.disk_bytes)
+        splits = prepare(spec, loading).splits
     rows = {name: len(split) for name, split in splits.items()}
     held = sum(split.nbytes for split in splits.values())
     return _Sizes(str(loading), rows, splits[TRAIN].take(slice(0, 1)).nbytes, held)

@@ -2,14 +2,14 @@
 
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from configs.job import JobSpec
 from orchestrator.datasets import Prepared, prepare
 from orchestrator.engine import Event, train
-from orchestrator.loading import choose_loading
+from orchestrator.loading import chosen_loading
 from orchestrator.modules import check_model_function
 from orchestrator.session import ray_session, require_resources
 from orchestrator.streaming import in_turn, streamed
@@ -39,9 +39,12 @@ def verify(
 
 
 def _first_rows(spec: JobSpec, rows: int, folder: Path) -> Prepared:
-    loading = choose_loading(spec)
-    stored = streamed(spec, loading, in_turn, folder / "rows", lambda text: None)
-    with stored if loading.streams else nullcontext(prepare(spec, loading)) as data:
+    with chosen_loading(spec) as loading, ExitStack() as stack:
+        if loading.streams:
+            stored = streamed(spec, loading, in_turn, folder / "rows", lambda text: None)
+            data = stack.enter_context(stored)
+        else:
+            data = prepare(spec, loading)
         return replace(data, splits={TRAIN: data.splits[TRAIN].take(slice(0, rows))})
 
 

@@ -168,6 +168,11 @@ def _other_from_arrow(column: Any) -> np.ndarray:
         return from_arrow(column.cast(kind.value_type))
     if pa.types.is_decimal(kind):
         return from_arrow(column.cast(pa.float64()))
+    if pa.types.is_fixed_size_list(kind) and pa.types.is_primitive(kind.value_type) and not column.null_count:
+        values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        flat = values.flatten()
+        if not flat.null_count:
+            return np.asarray(flat.to_numpy()).reshape(len(column), kind.list_size)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return from_values(column.to_pylist(), "array")
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_string(kind)):

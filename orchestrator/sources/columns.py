@@ -72,7 +72,7 @@ def load_columns(spec: JobSpec, found: Mapping[str, Found] | None = None) -> Loa
     """
     data = spec.data
     if data.function is not None:
-        return _from_function(spec)
+        return from_function(spec, call_source(data, spec.home))
     bad = BadRows(data.bad_rows == "skip")
     reading = Reading.of(data, bad, whole=True)
     parts = {part: list(blocks_of(each, reading)) for part, each in (found or found_files(spec)).items()}
@@ -86,9 +86,9 @@ def load_columns(spec: JobSpec, found: Mapping[str, Found] | None = None) -> Loa
     return Loaded(joined_blocks(blocks, reading), counts, bad, places)
 
 
-def _from_function(spec: JobSpec) -> Loaded:
-    data = spec.data
-    columns, source = call_source(data, spec.home), f"data.function {data.function}"
+def from_function(spec: JobSpec, columns: Mapping[str, np.ndarray]) -> Loaded:
+    """The columns that the job uses of those of its function. Raises DataError as `load_columns` does."""
+    data, source = spec.data, f"data.function {spec.data.function}"
     require_columns(columns, data.columns, source)
     wanted = [*columns] if EVERY_OTHER in data.features else data.columns
     rows = len(columns[data.target.column])

@@ -2,22 +2,44 @@
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet
 
 from configs.data import DataSpec
 from configs.errors import DataError, SpecError
 from orchestrator.sources.blocks import from_arrow
+from orchestrator.sources.places import File
 
 
 def call_source(data: DataSpec, home: Path) -> dict[str, np.ndarray]:
     """Call data.function and return its columns. Raises SpecError when it raises or returns something else."""
-    name = str(data.function)
-    result = _frame_columns(name, _called(name, data.params, home))
+    return _columns(str(data.function), _called(data, home, _collected))
+
+
+def called_source(
+    data: DataSpec, home: Path, folder: Path, wants_disk: Callable[[int], bool]
+) -> dict[str, np.ndarray] | File:
+    """Call data.function; a ray.data.Dataset of a size that is wanted on disk becomes a Parquet file in the folder.
+
+    Raises SpecError when it raises or returns something else.
+    """
+
+    def taken(dataset: Any) -> Any:
+        return _stored(dataset, folder, data) if wants_disk(dataset.size_bytes() or 0) else _collected(dataset)
+
+    result = _called(data, home, taken)
+    return result if isinstance(result, File) else _columns(str(data.function), result)
+
+
+def _columns(name: str, returned: Any) -> dict[str, np.ndarray]:
+    result = _frame_columns(name, returned)
     if not isinstance(result, dict):
         raise SpecError(
             f"data.function {name} returned {type(result).__name__}; it must return a dict of arrays or a pandas frame"
@@ -29,15 +51,16 @@ def call_source(data: DataSpec, home: Path) -> dict[str, np.ndarray]:
     return columns
 
 
-def _called(name: str, params: dict[str, Any], home: Path) -> Any:
-    """What the function returns; the rows, where that is a ray.data.Dataset."""
+def _called(data: DataSpec, home: Path, taken: Callable[[Any], Any]) -> Any:
+    """What the function returns, or what is taken of it where that is a ray.data.Dataset."""
+    name = str(data.function)
     module_name, _, function_name = name.partition(":")
     if str(home.absolute()) not in sys.path:
         sys.path.insert(0, str(home.absolute()))
     before = _ray_runs()
     try:
-        result = getattr(importlib.import_module(module_name), function_name)(**params)
-        return _collected(result) if _is_ray_dataset(result) else result
+        result = getattr(importlib.import_module(module_name), function_name)(**data.params)
+        return taken(result) if _is_ray_dataset(result) else result
     except Exception as error:
         text = " ".join(str(error).split())
         raise SpecError(f"data.function {name} raised {type(error).__name__}: {text}") from error
@@ -76,6 +99,32 @@ def _collected(dataset: Any) -> dict[str, np.ndarray]:
     batches = list(dataset.iter_batches(batch_size=None, batch_format="numpy"))
     names = dict.fromkeys(name for batch in batches for name in batch)
     return {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+
+
+def _stored(dataset: Any, folder: Path, data: DataSpec) -> File:
+    """All rows of a ray.data.Dataset, streamed into a Parquet file in their order."""
+    from ray.data import DataContext
+
+    DataContext.get_current().execution_options.preserve_order = True
+    folder.mkdir(parents=True)
+    path = folder / "rows.parquet"
+    writer: Any = None
+    for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
+        table = pa.table({name: _arrow(values) for name, values in batch.items()})
+        if not table.num_rows:
+            continue
+        writer = writer or pa.parquet.ParquetWriter(path, table.schema)
+        writer.write_table(table.cast(writer.schema))
+    if writer is None:
+        raise DataError(f"data.function {data.function} has no rows; a job needs at least a few to train on")
+    writer.close()
+    return File(f"data.function {data.function}", str(path), pa.fs.LocalFileSystem(), path.stat().st_size)
+
+
+def _arrow(values: np.ndarray) -> pa.Array:
+    if values.ndim > 1:
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
+    return pa.array(values, from_pandas=True)
 
 
 def _as_array(column: str, values: Any) -> np.ndarray:

@@ -23,7 +23,7 @@ from configs.preprocessing import Fitter, Preprocessing, as_numbers, infer
 from configs.preprocessing.inference import SAMPLE_ROWS as INFERRED_ROWS
 from orchestrator.cleaning import REPEATED, SHOWN, Dropped, require_some, together, told
 from orchestrator.datasets import GOLDEN_ROWS, Prepared, inferred_kinds, json_rows
-from orchestrator.loading import Loading
+from orchestrator.loading import Loading, remove, size_shown
 from orchestrator.report import Facts
 from orchestrator.sources import BadRows, Reading, blocks_of, joined_blocks
 from orchestrator.sources.blocks import Kind, column_kinds
@@ -86,7 +86,7 @@ def survey(spec: JobSpec, loading: Loading, run: Run, note: Note) -> Known:
     """Count the rows and learn from those that train. Raises DataError or SpecError."""
     pieces = pieces_of(loading.files)
     size = sum(file.size for piece in pieces for file in piece.found.files)
-    note(f"streaming {size / 1e9:,.1f} GB in {len(pieces)} pieces: counting rows")
+    note(f"streaming {size_shown(size)} in {len(pieces)} piece(s): counting rows")
     data, inferred = _with_kinds(spec.data, pieces[0])
     pieces = [replace(piece, kinds=_sorting_kind(data, pieces[0])) for piece in pieces]
     data = data.model_copy(update={"split": asked_of(data.split, [name for name in loading.files if name != TRAIN])})
@@ -115,7 +115,7 @@ def streamed(spec: JobSpec, loading: Loading, run: Run, folder: Path, note: Note
     try:
         known = survey(spec, loading, run, note)
         _require_space(known, folder)
-        note(f"storing {known.disk_bytes / 1e9:,.1f} GB of preprocessed rows")
+        note(f"storing {size_shown(known.disk_bytes)} of preprocessed rows in {folder}")
         every = _every(known)
         tasks = [
             Store(deal, number, known.preprocessing, spec.train, folder, every, tuple(known.like.deferred))
@@ -123,7 +123,7 @@ def streamed(spec: JobSpec, loading: Loading, run: Run, folder: Path, note: Note
         ]
         yield _prepared(spec, loading, known, list(run(store, tasks)), folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def _with_kinds(data: DataSpec, piece: Piece) -> tuple[DataSpec, str]:
@@ -220,8 +220,8 @@ def _require_space(known: Known, folder: Path) -> None:
     free = shutil.disk_usage(there).free
     if known.disk_bytes > free:
         raise DataError(
-            f"streaming keeps {sum(known.rows.values()):,} preprocessed rows, {known.disk_bytes / 1e9:,.1f} GB, in "
-            f"{folder}, where {free / 1e9:,.1f} GB are free; give a folder on a larger disk with folder=PATH"
+            f"streaming keeps {sum(known.rows.values()):,} preprocessed rows, {size_shown(known.disk_bytes)}, in "
+            f"{folder}, where {size_shown(free)} are free; give a folder on a larger disk with folder=PATH"
         )
 
 

@@ -48,9 +48,9 @@ def test_the_command_needs_no_cluster(
     done = ask("plan", "job.yaml", *ALL_ROWS)
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[:5] == [
+    assert lines[1].startswith("rows: 41 train; loading: indexed, as the rows need about 3.1 kB, and ")
+    assert [lines[0], *lines[2:5]] == [
         "small: 2 worker(s) of 1 CPU each",
-        "rows: 41 train",
         "steps: 6 per epoch, 12 in 2 epochs",
         "global batch: 8 rows, by rank 2 x 4; the last one of an epoch has 1, none are padded",
         "shard of an epoch: rows by rank 1 x 21, 1 x 20",

@@ -14,7 +14,7 @@ import pytest
 from configs.errors import DataError, RingmasterError
 from configs.job import JobSpec
 from orchestrator.datasets import Prepared, prepare
-from orchestrator.loading import choose_loading
+from orchestrator.loading import chosen_loading
 from orchestrator.sources import blocks, csv_files, parquet_files
 from orchestrator.streaming import in_turn, pieces, streamed
 from trainers import stored
@@ -82,7 +82,7 @@ def write_parquet(path: Path, rows: list[str]) -> None:
 @contextmanager
 def both(spec: JobSpec, tmp_path: Path) -> Iterator[tuple[Prepared, Prepared]]:
     expected = prepare(spec)
-    with streamed(spec, choose_loading(spec), in_turn, tmp_path / "stream", lambda text: None) as found:
+    with only_streamed(spec, tmp_path) as found:
         yield expected, found
     assert not (tmp_path / "stream").exists()
 
@@ -164,15 +164,16 @@ def test_a_bad_value_is_named_with_file_and_row(
     files[row] = bad
     write_files(tmp_path, files)
     spec = small_job(*THREE_FILES, "data.split={valid: 0}", "train.loss=sparse_categorical_crossentropy")
-    with pytest.raises(DataError) as caught, both_streamed(spec, tmp_path):
+    with pytest.raises(DataError) as caught, only_streamed(spec, tmp_path):
         pass
     assert str(caught.value) == f"{tmp_path}/{expected}"
 
 
 @contextmanager
-def both_streamed(spec: JobSpec, tmp_path: Path) -> Iterator[Prepared]:
-    with streamed(spec, choose_loading(spec), in_turn, tmp_path / "stream", lambda text: None) as found:
-        yield found
+def only_streamed(spec: JobSpec, tmp_path: Path) -> Iterator[Prepared]:
+    with chosen_loading(spec) as loading:
+        with streamed(spec, loading, in_turn, tmp_path / "stream" / "rows", lambda text: None) as found:
+            yield found
 
 
 def test_files_of_a_part(small_job: Make, files: list[str], tmp_path: Path) -> None:
@@ -199,8 +200,8 @@ def test_a_disk_that_is_too_small(small_job: Make, files: list[str], tmp_path: P
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("orchestrator.streaming.prepare.shutil.disk_usage", lambda path: usage)
     spec = small_job(*ONE_FILE, "train.loss=sparse_categorical_crossentropy")
-    expected = r"^streaming keeps 400 preprocessed rows, 0\.0 GB, in .*stream, where 0\.0 GB are free; give a folder"
-    with pytest.raises(RingmasterError, match=expected), both_streamed(spec, tmp_path):
+    expected = r"^streaming keeps 400 preprocessed rows, 10\.0 kB, in .*stream/rows, where 1\.0 kB are free; give"
+    with pytest.raises(RingmasterError, match=expected), only_streamed(spec, tmp_path):
         pass
 
 
@@ -210,8 +211,8 @@ def test_a_disk_that_fills_up(small_job: Make, files: list[str], tmp_path: Path,
 
     monkeypatch.setattr(stored.np, "save", full)
     spec = small_job(*ONE_FILE, "train.loss=sparse_categorical_crossentropy")
-    with pytest.raises(DataError, match="^no space is left in .*stream, where streaming keeps the preprocessed rows"):
-        with both_streamed(spec, tmp_path):
+    with pytest.raises(DataError, match="^no space is left in .*stream/rows, where streaming keeps"):
+        with only_streamed(spec, tmp_path):
             pass
     assert not (tmp_path / "stream").exists()
 
@@ -222,6 +223,6 @@ def test_nothing_left(small_job: Make, tmp_path: Path) -> None:
     expected = (
         "all 200 rows were left out (200: 'size' is no number, or infinite); mend the data or loosen data.bad_rows"
     )
-    with pytest.raises(DataError) as caught, both_streamed(spec, tmp_path):
+    with pytest.raises(DataError) as caught, only_streamed(spec, tmp_path):
         pass
     assert str(caught.value) == expected
