@@ -125,7 +125,8 @@ def ringmaster_batches(kind: str, folder: Path) -> Iterator[Any]:
     columns = load_columns(spec).columns
     some = np.random.default_rng(0).permutation(len(columns["label"]))[:1000]
     fitted = Preprocessing.fit({name: values[some] for name, values in columns.items()}, spec.data)
-    split = Split(fitted.transform(columns), fitted.target.encode(columns["label"]))
+    inputs, later = fitted.transform_most(columns)
+    split = Split(inputs, fitted.target.encode(columns["label"]), deferred=later)
     dataset = training_dataset(split, global_batch_rows=BATCH, rank=0, size=1, seed=0, first_epoch=0)
     for x, label, _ in dataset.take(steps_per_epoch(len(split), BATCH)):
         yield x, label

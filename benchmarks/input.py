@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from benchmarks.models import fashion_cnn
 from configs.features import ImageFeature
+from configs.preprocessing import FittedTensor
 from trainers.augment import Augmentation
 from trainers.data import training_dataset
 from trainers.job import Split
@@ -53,7 +54,9 @@ def main() -> None:
 def inputs(rows: int) -> dict[str, Iterator[Any]]:
     """Endless batches by way."""
     rng = np.random.default_rng(0)
-    split = Split({"pixels": rng.random((ROWS, 28, 28, 1), np.float32)}, rng.integers(0, 10, ROWS))
+    pixels = FittedTensor(kind="image", shape=(28, 28, 1), divide_by=255.0)
+    images = rng.integers(0, 256, (ROWS, 28, 28, 1), np.uint8)
+    split = Split({"pixels": images}, rng.integers(0, 10, ROWS), deferred={"pixels": pixels})
     feature = ImageFeature(augment={"flip": "horizontal", "shift": 0.1, "rotate": 10.0, "brightness": 0.1})
     augmentation = Augmentation.of({"pixels": feature}, seed=0)
     shard = {"global_batch_rows": rows, "rank": 0, "size": 1, "seed": 0, "first_epoch": 0}

@@ -4,6 +4,7 @@ Three passes over the pieces: count (how many rows there are, which the split ne
 from the training rows), store. Which rows train, what is learned from them and what the model sees is as in memory.
 """
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -253,7 +254,7 @@ def _facts(loading: Loading, known: Known, pieces: list[StoredPiece]) -> Facts:
     sample: list[Sample] = [one for piece in pieces for one in piece.sample]
     shares = np.concatenate([one.shares for one in sample])
     bad = reduce(BadRows.merged, (each.bad for each in known.counted))
-    digests = "".join(piece.digest for piece in pieces)
+    digests = hashlib.sha256("".join(piece.digest for piece in pieces).encode())
     return Facts(
         columns={name: np.concatenate([one.columns[name] for one in sample]) for name in known.data.features},
         labels=np.concatenate([one.labels for one in sample]),
@@ -265,5 +266,5 @@ def _facts(loading: Loading, known: Known, pieces: list[StoredPiece]) -> Facts:
         inferred=known.inferred,
         loading=str(loading),
         counts=known.rows,
-        fingerprint=digests,
+        fingerprint=digests.hexdigest()[:36],  # as long as that of rows in memory
     )

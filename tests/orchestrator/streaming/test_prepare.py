@@ -15,6 +15,7 @@ from configs.errors import DataError, RingmasterError
 from configs.job import JobSpec
 from orchestrator.datasets import Prepared, prepare
 from orchestrator.loading import chosen_loading
+from orchestrator.report import digest
 from orchestrator.sources import blocks, csv_files, parquet_files
 from orchestrator.streaming import in_turn, pieces, streamed
 from trainers import stored
@@ -123,6 +124,7 @@ def test_parts_and_rows_are_those_of_memory(
         np.testing.assert_allclose(found.golden.inputs["table"], expected.golden.inputs["table"], rtol=1e-5, atol=1e-6)
         assert dict(found.facts.rows) == dict(expected.facts.rows)
         assert found.facts.left_out == expected.facts.left_out
+        assert len(str(found.facts.fingerprint)) == len(digest(expected.facts.columns, expected.facts.labels))
 
 
 def flat(tree: Any, path: str = "") -> dict[str, Any]:
@@ -200,7 +202,7 @@ def test_a_disk_that_is_too_small(small_job: Make, files: list[str], tmp_path: P
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("orchestrator.streaming.prepare.shutil.disk_usage", lambda path: usage)
     spec = small_job(*ONE_FILE, "train.loss=sparse_categorical_crossentropy")
-    expected = r"^streaming keeps 400 preprocessed rows, 10\.0 kB, in .*stream/rows, where 1\.0 kB are free; give"
+    expected = r"^streaming keeps 400 preprocessed rows, 9\.6 kB, in .*stream/rows, where 1\.0 kB are free; give"
     with pytest.raises(RingmasterError, match=expected), only_streamed(spec, tmp_path):
         pass
 
