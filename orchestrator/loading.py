@@ -12,7 +12,6 @@ import psutil
 
 from configs.errors import SpecError
 from configs.job import JobSpec
-from configs.source import is_url
 from orchestrator.sources import found_files
 from orchestrator.sources.functions import called_source
 from orchestrator.sources.places import COMPRESSIONS, File, Found
@@ -36,11 +35,6 @@ class Loading:
     why: str
     files: Mapping[str, Found] = field(default_factory=dict)
     columns: Mapping[str, np.ndarray] | None = None
-
-    @property
-    def anywhere(self) -> bool:
-        """Whether every host sees the files: they have URLs."""
-        return all(is_url(file.name) for found in self.files.values() for file in found.files)
 
     def __str__(self) -> str:
         return f"loading: {'streaming' if self.streams else 'indexed'}, {self.why}"

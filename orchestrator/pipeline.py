@@ -101,7 +101,7 @@ def _prepared_job(
                 yield OpenJob(spec, data, client, name)
                 return
             folder = spec.folder.absolute() / "stream" / name
-            with streamed(spec, loading, on_ray(anywhere=loading.anywhere), folder, _noted(on_event)) as rows:
+            with streamed(spec, loading, on_ray(loading.files), folder, _noted(on_event)) as rows:
                 yield OpenJob(spec, rows, client, name)
 
 

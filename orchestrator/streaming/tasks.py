@@ -2,11 +2,13 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import cycle, islice
 from typing import Any
 
 from configs.errors import ClusterError, RingmasterError, one_line
+from configs.source import is_url
+from orchestrator.sources.places import File, Found
 
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 """(function, items) -> the results, in the order of the items."""
@@ -17,34 +19,58 @@ def in_turn(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[An
     return map(function, items)
 
 
-def on_ray(*, anywhere: bool) -> Run:
-    """Call in tasks of the connected Ray cluster, as many at a time as there are CPUs.
-
-    anywhere: on all hosts; else on this one alone, as files of this machine may not be seen elsewhere.
-    """
+def on_ray(found: Mapping[str, Found]) -> Run:
+    """Call in tasks of the connected Ray cluster, as many at a time as there are CPUs on hosts that see the files."""
     import ray  # not needed for a plan
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    if anywhere:
-        at_once, options = int(ray.cluster_resources().get("CPU", 1)), {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
-    else:
-        # Ray may have no CPU on this host (the head of a cluster), so none is asked for.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        at_once, options = os.cpu_count() or 1, {"num_cpus": 0, "scheduling_strategy": here}
+    hosts = _hosts(found)
+    # Where only this host sees them, which may have no CPU for Ray (the head of a cluster), none is asked for.
+    here = {ray.get_runtime_context().get_node_id(): len(os.sched_getaffinity(0))}
+    cpus, at_once = (1, sum(hosts.values())) if hosts else (0, sum(here.values()))
+    turns = cycle(node for node, count in (hosts or here).items() for _ in range(count))
 
     def run(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        task, left = ray.remote(function).options(**options), iter(items)
-        under_way = deque(task.remote(item) for item in islice(left, max(1, at_once)))
+        task, left = ray.remote(function), iter(items)
+
+        def start(item: Any) -> Any:
+            place = NodeAffinitySchedulingStrategy(next(turns), soft=False)
+            return task.options(num_cpus=cpus, scheduling_strategy=place).remote(item)
+
+        under_way = deque(start(item) for item in islice(left, at_once))
         try:
             while under_way:
                 result = _result(under_way.popleft())
-                under_way.extend(task.remote(item) for item in islice(left, 1))
+                under_way.extend(start(item) for item in islice(left, 1))
                 yield result
         finally:
             for reference in under_way:
                 ray.cancel(reference)
 
     return run
+
+
+def _hosts(found: Mapping[str, Found]) -> dict[str, int]:
+    """CPUs by node of the hosts that see the files: all where they have URLs, else those that are asked and do."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}
+    nodes = {node: count for node, count in nodes.items() if count}
+    files = [file for each in found.values() for file in (each.files[0], each.files[-1]) if not is_url(file.name)]
+    if not files:
+        return nodes
+    places = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes}
+    ask = ray.remote(sees_files)
+    answers = {
+        node: ask.options(num_cpus=0, scheduling_strategy=place).remote(files) for node, place in places.items()
+    }
+    return {node: nodes[node] for node, answer in answers.items() if _result(answer)}
+
+
+def sees_files(files: Iterable[File]) -> bool:
+    """Whether files of a path are on this host, with the size that they have where they were found."""
+    return all(os.path.isfile(file.path) and os.path.getsize(file.path) == file.size for file in files)
 
 
 def _result(reference: Any) -> Any:
