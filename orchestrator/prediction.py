@@ -1,17 +1,21 @@
 """`ringmaster predict`: a file of raw rows -> a CSV of predictions, by the code that the endpoint runs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
 
 from configs.errors import DataError
-from configs.preprocessing import Preprocessing
+from configs.preprocessing import BadValue, Preprocessing
 from deploy.models import download, find_version
 from deploy.predictor import Predictor
-from orchestrator.sources.blocks import BadRows, Reading, column_kind
-from orchestrator.sources.columns import read_columns
+from orchestrator.sources import BadRows, Block, Reading, blocks_of, joined_blocks
+from orchestrator.sources.blocks import column_kind
 from orchestrator.sources.places import find, format_of
 from orchestrator.tracking import connect_existing
 
@@ -35,40 +39,85 @@ def predict_file(reference: str, source: Path, output: Path, *, folder: Path, ur
     _require_place(output, source)
     model = find_version(reference, connect_existing(uri, folder))
     predictor = Predictor.load(download(model))
-    fitted = predictor.preprocessing
-    columns = read_rows(source, fitted)
-    examples, last = fitted.examples_of(columns)
-    labels = predictor.predict(examples).labels
-    ids = {fitted.id: columns[fitted.id][last]} if fitted.id else {}
+    rows = 0
     try:
-        pd.DataFrame({**ids, fitted.target.column: labels}).to_csv(output, index=False)
+        with _written_at_last(output) as file:
+            for block in _blocks(source, predictor.preprocessing):
+                answers = _answers(predictor, block)
+                answers.to_csv(file, index=False, header=not rows)
+                rows += len(answers)
     except OSError as error:
         raise DataError(f"--output {output}: cannot be written: {error}") from error
-    return Written(model.name, model.version, len(labels))
+    return Written(model.name, model.version, rows)
+
+
+@contextmanager
+def _written_at_last(output: Path) -> Iterator[IO[str]]:
+    """A file that takes the name of the output when all is written; a pipe or a device is written to as it is."""
+    if output.exists() and not output.is_file():
+        with output.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _answers(predictor: Predictor, block: Block) -> pd.DataFrame:
+    """The id column and the labels. Raises DataError naming file and row."""
+    fitted = predictor.preprocessing
+    try:
+        examples, last = fitted.examples_of(block.columns)
+        ids = {fitted.id: block.columns[fitted.id][last]} if fitted.id else {}
+        return pd.DataFrame({**ids, fitted.target.column: predictor.predict(examples).labels})
+    except BadValue as error:
+        raise error.at(block.first_row, block.file) from None
+
+
+def _blocks(source: Path, fitted: Preprocessing) -> Iterator[Block]:
+    """The raw rows of a file, which may be larger than memory; those of a series all at once. Raises DataError."""
+    if fitted.window is not None:
+        yield Block(read_rows(source, fitted), str(source), 1)
+        return
+    blocks = (block for block in _read(source, fitted, whole=False) if len(block))
+    first = next(blocks, None)
+    if first is None:
+        raise DataError(f"{source} has no rows; give at least one")
+    yield from chain([first], blocks)
 
 
 def read_rows(source: Path, fitted: Preprocessing) -> dict[str, np.ndarray]:
     """The raw columns of a file, or a folder, of the kind that the model was trained on. Raises DataError."""
+    blocks = [block for block in _read(source, fitted, whole=True) if len(block)]
+    if not blocks:
+        raise DataError(f"{source} has no rows; give at least one")
+    return joined_blocks(blocks, Reading())
+
+
+def _read(source: Path, fitted: Preprocessing, *, whole: bool) -> Iterator[Block]:
     found = find((str(source),), Path.cwd(), fitted.format or (None if format_of(source.name) else "csv"), "--input")
     kinds = {name: column_kind(feature.kind) for name, feature in fitted.features.items()}
     # A column to sort a series by may hold dates or numbers, and keeps its type.
     texts = [fitted.id, fitted.window.group if fitted.window else None]
     kinds |= {name: "text" for name in texts if name and name not in fitted.features}
-    reading = Reading(fitted.read, kinds, wanted=tuple(fitted.columns), bad=BadRows(), whole=True)
-    try:
-        return read_columns(found, reading)
-    except DataError as error:
-        names = fitted.read.names or ()
-        if fitted.target.column not in names:
-            raise
+    reading = Reading(fitted.read, kinds, wanted=tuple(fitted.columns), bad=BadRows(), whole=whole)
+    readings, names = [reading], fitted.read.names or ()
+    if fitted.target.column in names:
         # A file without a header lacks the target, or has it.
-        without = fitted.read.model_copy(
-            update={"names": tuple(name for name in names if name != fitted.target.column)}
-        )
+        others = tuple(name for name in names if name != fitted.target.column)
+        readings.append(replace(reading, read=fitted.read.model_copy(update={"names": others})))
+    problems: list[DataError] = []
+    for each in readings:
+        blocks = blocks_of(found, each)
         try:
-            return read_columns(found, replace(reading, read=without))
-        except DataError:
-            raise error from None
+            return chain(list(islice(blocks, 1)), blocks)
+        except DataError as error:
+            problems.append(error)
+    raise problems[0]
 
 
 def _require_place(output: Path, source: Path) -> None:

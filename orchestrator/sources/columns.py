@@ -120,14 +120,6 @@ def blocks_of(found: Found, reading: Reading) -> Iterator[Block]:
     return READERS[found.format](found.files, reading)
 
 
-def read_columns(found: Found, reading: Reading) -> dict[str, np.ndarray]:
-    """The rows of files as whole columns. Raises DataError, also where there is no row."""
-    blocks = [block for block in blocks_of(found, reading) if len(block)]
-    if not blocks:
-        raise DataError(f"{found.files[0].name} has no rows; give at least one")
-    return joined_blocks(blocks, reading)
-
-
 def joined_blocks(blocks: list[Block], reading: Reading) -> dict[str, np.ndarray]:
     """One array per column. Raises DataError where blocks do not go together."""
     for block in blocks:
