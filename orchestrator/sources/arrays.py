@@ -1,10 +1,12 @@
 """NumPy arrays in files: MNIST's IDX, and `.npz` -> columns."""
 
 import io
+import math
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pyarrow as pa
 
 from configs.errors import DataError, one_line
 from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
-from orchestrator.sources.places import File
+from orchestrator.sources.places import COMPRESSIONS, File
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
@@ -52,30 +54,90 @@ def _idx_rows(parts: "dict[str, _Idx]", file: File, reading: Reading) -> Iterato
 def npz_blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     """Give the rows of `.npz` files, a column per array. Raises DataError where arrays differ in length."""
     for file in files:
-        columns = _npz(file, reading)
-        lengths = {name: len(column) for name, column in columns.items()}
-        if len(set(lengths.values())) > 1:
-            raise DataError(f"{file.name}: its arrays differ in length: {lengths}; every row needs a value of each")
-        rows = next(iter(lengths.values()), 0)
-        row_bytes = sum(column.nbytes for column in columns.values()) // max(rows, 1)
-        step = max(1, rows if reading.whole else BLOCK_BYTES // max(row_bytes, 1))
-        for start in range(0, rows, step):
-            part = {name: column[start : start + step] for name, column in columns.items()}
-            yield Block(part, file.name, start + 1)
-
-
-def _npz(file: File, reading: Reading) -> dict[str, np.ndarray]:
-    name = ""
-    try:
-        with np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
-            columns = {}
-            for name in reading.choose(arrays.files, file.name):
-                columns[name] = _plain(arrays[name])
-                if columns[name].ndim == 0:
+        with _naming(file), _bytes_of(file) as data, _opened(data) as archive:
+            members = {}
+            for name in reading.choose(archive.files, file.name):
+                with _naming(file, name):
+                    members[name] = _Member(archive, name)
+                if not members[name].shape:
                     raise DataError(f"{file.name}: array {name!r} is one value, expected a value per row")
-            return columns
+            yield from _npz_rows(members, file, reading)
+
+
+def _npz_rows(members: "dict[str, _Member]", file: File, reading: Reading) -> Iterator[Block]:
+    lengths = {name: member.shape[0] for name, member in members.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{file.name}: its arrays differ in length: {lengths}; every row needs a value of each")
+    rows = next(iter(lengths.values()), 0)
+    row_bytes = sum(member.row_bytes for member in members.values())
+    step = max(1, rows if reading.whole else BLOCK_BYTES // max(row_bytes, 1))
+    for start in range(0, rows, step):
+        columns = {}
+        for name, member in members.items():
+            with _naming(file, name):
+                columns[name] = _plain(member.take(min(step, rows - start)))
+        yield Block(columns, file.name, start + 1)
+
+
+def _bytes_of(file: File) -> Any:
+    """An open file that can be read from the middle, as an archive is; one that is compressed as a whole cannot."""
+    return io.BytesIO(file.read()) if file.base.lower().endswith(COMPRESSIONS) else file.seekable()
+
+
+def _opened(data: Any) -> Any:
+    """A numpy.lib.npyio.NpzFile. The arrays in it are not read yet."""
+    archive = np.load(data, allow_pickle=False)
+    if isinstance(archive, np.ndarray):
+        raise ValueError("it is one array without a name, as in .npy; save it with numpy.savez")
+    return archive
+
+
+class _Member:
+    """An array of an `.npz` file: the shape from its header, then rows in order."""
+
+    def __init__(self, archive: Any, name: str) -> None:
+        member = name if name in archive.zip.namelist() else f"{name}.npy"
+        self._stream = archive.zip.open(member)
+        self._whole: np.ndarray | None = None
+        version = np.lib.format.read_magic(self._stream)
+        if version in HEADERS:
+            self.shape, by_columns, self._type = HEADERS[version](self._stream)
+        if version not in HEADERS or by_columns or self._type.hasobject or not self._type.itemsize:
+            self._whole = archive[name]
+            self.shape, self._type = self._whole.shape, self._whole.dtype
+        self.row_bytes = math.prod(self.shape[1:]) * self._type.itemsize
+        missing = math.prod(self.shape) * self._type.itemsize - (
+            archive.zip.getinfo(member).file_size - self._stream.tell()
+        )
+        if self._whole is None and missing > 0:
+            raise ValueError(f"it ends {missing} bytes too early; save it again")
+
+    def take(self, rows: int) -> np.ndarray:
+        """The next rows."""
+        if self._whole is not None:
+            taken, self._whole = self._whole[:rows], self._whole[rows:]
+            return taken
+        array = np.empty((rows, *self.shape[1:]), self._type)
+        left = array.reshape(-1).view(np.uint8).data
+        while left:
+            count = self._stream.readinto(left[:READ_BYTES])
+            if not count:
+                raise ValueError(f"it ends {len(left)} bytes too early; save it again")
+            left = left[count:]
+        return array
+
+
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+READ_BYTES = 2**20
+
+
+@contextmanager
+def _naming(file: File, name: str = "") -> Iterator[None]:
+    """Raise DataError naming file and array where one cannot be read."""
+    where = f"array {name!r} of {file.name}" if name else file.name
+    try:
+        yield
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, pa.ArrowException) as error:
-        where = f"array {name!r} of {file.name}" if name else file.name
         if "allow_pickle" in str(error):
             raise DataError(f"{where}: holds Python objects, which are never loaded; save numbers or texts") from error
         raise DataError(f"{where}: cannot be read as npz: {one_line(error)}") from error

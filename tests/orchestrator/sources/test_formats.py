@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import struct
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -16,8 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from configs.job import JobSpec
 from configs.preprocessing import as_dates
-from orchestrator.sources import Loaded
+from orchestrator.sources import BadRows, Loaded, Reading, arrays, blocks_of, found_files
 
 Load = Callable[..., Loaded]
 Problem = Callable[..., str]
@@ -168,6 +171,68 @@ def test_npz(load: Load, problem: Problem) -> None:
     )
     np.savez("a.npz", image=images, label=np.int64(1))
     assert problem(files="a.npz", **IMAGE) == "a.npz: array 'label' is one value, expected a value per row"
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_in_bounded_memory(
+    job: Callable[..., JobSpec], save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "BLOCK_BYTES", 2**20)
+    images = np.arange(16_000, dtype=np.uint32).repeat(1024).reshape(16_000, 32, 32)  # 62 MiB
+    save("a.npz", image=images, label=np.arange(16_000) % 2, flag=np.ones(16_000, bool))
+    spec, rows = job(files="a.npz", **IMAGE), 0
+    reading = Reading.of(spec.data, BadRows(), whole=False)
+    tracemalloc.start()
+    for block in blocks_of(found_files(spec)["train"], reading):
+        assert block.first_row == rows + 1
+        assert block.columns["image"].nbytes <= 2**20
+        np.testing.assert_array_equal(block.columns["image"], images[rows : rows + len(block)])
+        rows += len(block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == 16_000
+    assert peak < 8 * 2**20
+
+
+def test_npz_arrays_of_other_kinds(load: Load) -> None:
+    """By columns, of big-endian numbers, without rows of their own, and gzipped as a whole."""
+    table = np.asfortranarray(np.arange(12.0).reshape(4, 3))
+    np.savez("a.npz", image=table, label=np.arange(4, dtype=">i4"))
+    rows = load(files="a.npz", **IMAGE).columns
+    np.testing.assert_array_equal(rows["image"], table)
+    assert rows["label"].tolist() == [0, 1, 2, 3]
+    np.savez("b.npz", image=np.zeros((4, 0)), label=np.array([True, False] * 2))
+    rows = load(files="b.npz", **IMAGE).columns
+    assert (rows["image"].shape, rows["label"].tolist()) == ((4, 0), [1, 0, 1, 0])
+    Path("c.npz.gz").write_bytes(gzip.compress(Path("a.npz").read_bytes()))
+    assert load(files="c.npz.gz", **IMAGE).columns["label"].tolist() == [0, 1, 2, 3]
+
+
+def test_npz_that_is_damaged(problem: Problem) -> None:
+    images = np.arange(40, dtype=np.uint8).reshape(10, 2, 2)
+    np.savez("a.npz", image=images, label=np.arange(10))
+    whole = Path("a.npz").read_bytes()
+    Path("a.npz").write_bytes(whole.replace(images.tobytes(), images[::-1].tobytes()))
+    assert problem(files="a.npz", **IMAGE) == (
+        "array 'image' of a.npz: cannot be read as npz: Bad CRC-32 for file 'image.npy'"
+    )
+    with zipfile.ZipFile("a.npz", "w") as archive, zipfile.ZipFile(io.BytesIO(whole)) as good:
+        archive.writestr("image.npy", good.read("image.npy")[:-7])
+        archive.writestr("label.npy", good.read("label.npy"))
+    assert problem(files="a.npz", **IMAGE) == (
+        "array 'image' of a.npz: cannot be read as npz: it ends 7 bytes too early; save it again"
+    )
+    with zipfile.ZipFile("a.npz", "w") as archive:
+        archive.writestr("image.npy", b"junk")
+        archive.writestr("label.npy", b"junk")
+    assert problem(files="a.npz", **IMAGE).startswith("array 'image' of a.npz: cannot be read as npz: ")
+    Path("a.npz").write_bytes(b"")
+    assert problem(files="a.npz", **IMAGE) == "a.npz: cannot be read as npz: No data left in file"
+    np.save("a.npy", images)
+    Path("a.npy").rename("a.npz")
+    assert problem(files="a.npz", **IMAGE) == (
+        "a.npz: cannot be read as npz: it is one array without a name, as in .npy; save it with numpy.savez"
+    )
 
 
 def idx(array: np.ndarray, code: int = 8) -> bytes:
