@@ -29,6 +29,7 @@ def build_model(spec: JobSpec, split: Rows, *, classes: int | None) -> keras.Mod
     if not isinstance(model, keras.Model):
         raise SpecError(f"model.function {name} returned {type(model).__name__}; it must return a keras.Model")
     _compile(model, spec.train, name)
+    _check_reductions(model, split.weight is not None, name)
     _create_variables(model, split.take(slice(0, 1)), name)
     _check_outputs(model, classes, name)
     return model
@@ -87,6 +88,23 @@ def _compile(model: keras.Model, train: TrainSpec, name: str) -> None:
         weighted_metrics=list(train.weighted_metrics) or None,
         jit_compile=False,
     )
+
+
+def _check_reductions(model: keras.Model, weighted: bool, name: str) -> None:
+    """Only the mean over a batch's rows of ranks joins to the mean over the global batch; see `weigh_by_share`."""
+    for loss in keras.tree.flatten(model.loss):
+        reduction = getattr(loss, "reduction", "sum_over_batch_size")
+        if reduction == "mean_with_sample_weight" and weighted:
+            reason = "every worker would divide by the weights of its own rows"
+        elif reduction in ("sum", "none", None):
+            reason = "a step would depend on the number of workers"
+        else:
+            continue
+        raise SpecError(
+            f"model.function {name} compiles its loss {loss.name} with reduction={reduction!r}"
+            f"{' and rows have weights' if weighted else ''}: {reason}; use reduction='sum_over_batch_size' (the "
+            "default)"
+        )
 
 
 def _create_variables(model: keras.Model, row: Split, name: str) -> None:

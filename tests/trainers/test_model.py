@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -277,6 +278,35 @@ def test_weighted_shares_add_up_to_the_step_of_one_process() -> None:
     np.testing.assert_allclose(average, whole, rtol=1e-5)
     for total, of_ranks in zip(counted, zip(*states, strict=True), strict=True):
         np.testing.assert_allclose(sum(of_ranks), total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_reductions_that_do_not_add_up_over_workers(models: Make, nested: bool) -> None:
+    def reduced(reduction: str | None) -> JobSpec:
+        def build(**_: Any) -> keras.Model:
+            model = dense()
+            loss = keras.losses.BinaryCrossentropy(reduction=reduction)
+            model.compile("sgd", [loss] if nested else loss)
+            return model
+
+        return models(build, "train.optimizer=null", "train.loss=null", "train.metrics=[]")
+
+    weights = replace(SPLIT, weight=np.arange(6, dtype=np.float32))
+    use = "use reduction='sum_over_batch_size' (the default)"
+    with pytest.raises(SpecError) as caught:
+        build_model(reduced("mean_with_sample_weight"), weights, classes=2)
+    assert str(caught.value) == (
+        "model.function user_models:build compiles its loss binary_crossentropy with "
+        "reduction='mean_with_sample_weight' and rows have weights: every worker would divide by the weights of its "
+        f"own rows; {use}"
+    )
+    for reduction in ("sum", "none", None):
+        assert message(reduced(reduction)) == (
+            f"model.function user_models:build compiles its loss binary_crossentropy with reduction={reduction!r}: a "
+            f"step would depend on the number of workers; {use}"
+        )
+    for fine, split in [("mean_with_sample_weight", SPLIT), ("sum_over_batch_size", weights), ("mean", weights)]:
+        assert build_model(reduced(fine), split, classes=2).compiled
 
 
 def test_one_line_is_one_line_of_readable_length() -> None:
