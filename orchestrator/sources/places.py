@@ -178,8 +178,8 @@ def file_system(url: str) -> tuple[Any, str]:
 def _quoted(url: str) -> str:
     """The URL with spaces and the marks of globs escaped; `?key=value` at its end stays what it is."""
     scheme, _, rest = url.partition("://")
-    path, mark, options = rest.partition("?")
-    if "=" not in options:
+    path, mark, options = rest.rpartition("?")
+    if not mark or "=" not in options:
         path, mark, options = rest, "", ""
     return f"{scheme}://{quote(path, safe='/:@%')}{mark}{options}"
 

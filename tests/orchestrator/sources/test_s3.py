@@ -59,6 +59,7 @@ def test_files_folders_and_globs(bucket: Callable[[str, bytes], None], load: Loa
     assert load(files="s3://rows/d/a.csv").columns["x"].tolist() == [1]
     assert load(csv="s3://rows/d/a.csv").columns["x"].tolist() == [1]
     assert load(files="s3://rows/d/").columns["x"].tolist() == [1, 2]
+    assert load(files="s3://rows/p/year=2024").columns["x"].tolist() == [3, 4, 5]
     assert load(files="s3://rows/p").columns["x"].tolist() == [3, 4, 5, 6, 7, 8]
     bucket("d/two words.csv", b"x,y\n9,a\n")
     assert load(files="s3://rows/d/?.csv").columns["x"].tolist() == [1]
