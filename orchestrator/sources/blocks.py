@@ -139,7 +139,7 @@ def separator_hint(header: str) -> str:
     found = next((name for mark, name in SEPARATORS.items() if mark in header), None)
     if found is None or "," in header:
         return ""
-    return f". It seems to be separated by {found}; save it with commas"
+    return f". It seems to be separated by {found}; give data.read.separator, or save it with commas"
 
 
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}

@@ -1,5 +1,6 @@
 """`DataSpec` -> raw columns of the job's files or function. Knows nothing about preprocessing or splits."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +118,20 @@ def _key(part: str) -> str:
 
 def blocks_of(found: Found, reading: Reading) -> Iterator[Block]:
     """Give the rows of files, block by block. Raises DataError naming file and row."""
-    return READERS[found.format](found.files, reading)
+    return READERS[found.format](_not_empty(found, reading), reading)
+
+
+def _not_empty(found: Found, reading: Reading) -> list[File]:
+    """The files that hold bytes. Where none does, all: their reader says what is missing."""
+    a_row_each = found.format == "images" or (found.format == "text" and reading.read.rows == "file")
+    if a_row_each or len(found.files) == 1:
+        return found.files
+    empty = [not file.size for file in found.files]
+    if all(empty):
+        return found.files
+    for file in itertools.compress(found.files, empty):
+        reading.bad.add(f"{file.name}: the file is empty")
+    return [file for file, without in zip(found.files, empty, strict=True) if not without]
 
 
 def joined_blocks(blocks: list[Block], reading: Reading) -> dict[str, np.ndarray]:

@@ -158,7 +158,7 @@ class _Table:
 
     def _fix(self, problem: str) -> str:
         if "utf" in problem.lower():
-            return "; save it as UTF-8"
+            return "; save it as UTF-8, or give data.read.encoding, such as latin-1"
         return separator_hint(self._first_line()) if self.reading.read.separator is None else ""
 
     def _first_line(self) -> str:

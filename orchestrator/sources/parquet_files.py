@@ -19,7 +19,7 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
         batches = _batches(file, reading)
         row = 1 + _attempt(file, lambda: next(batches))  # noqa: B023 (called at once)
         while (batch := _attempt(file, lambda: next(batches, None))) is not None:  # noqa: B023 (called at once)
-            columns = {name: _column(file, name, batch.column(name), reading) for name in batch.schema.names}
+            columns = {name: _column(file, name, batch.column(name), reading, row) for name in batch.schema.names}
             if batch.num_rows:
                 yield without_bad_images(Block(columns, file.name, row), reading)
             row += batch.num_rows
@@ -63,8 +63,23 @@ def _attempt(file: File, call: Any) -> Any:
         raise DataError(f"{file.name}: cannot be read as Parquet: {one_line(error)}; fetch it again") from error
 
 
-def _column(file: File, name: str, column: Any, reading: Reading) -> np.ndarray:
+def _column(file: File, name: str, column: Any, reading: Reading, first_row: int) -> np.ndarray:
     try:
+        if reading.kinds.get(name) == "text" and column.type in (pa.binary(), pa.large_binary()):
+            return _texts(file, name, column.to_pylist(), first_row)
         return from_arrow(column)
     except (pa.ArrowException, UnicodeError) as error:
         raise DataError(f"{file.name}: column {name!r} of type {column.type}: {one_line(error)}") from error
+
+
+def _texts(file: File, name: str, values: list[bytes | None], first_row: int) -> np.ndarray:
+    texts = np.empty(len(values), object)
+    for place, value in enumerate(values):
+        try:
+            texts[place] = None if value is None else value.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{file.name}, row {first_row + place}: column {name!r} is not UTF-8 text; write it as text, or leave "
+                "it out"
+            ) from error
+    return texts

@@ -56,7 +56,7 @@ class File:
 
 def local_file(path: Path) -> File:
     """A file on this machine."""
-    return File(str(path), str(path.absolute()), pa.fs.LocalFileSystem())
+    return File(str(path), str(path.absolute()), pa.fs.LocalFileSystem(), path.stat().st_size)
 
 
 def find_file(path: Path, home: Path) -> Path:

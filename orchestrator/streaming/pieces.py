@@ -52,7 +52,8 @@ def _together(files: Iterator[File]) -> Iterator[list[File]]:
     some: list[File] = []
     size = 0
     for file in files:
-        if some and (size + file.size > PIECE_BYTES or len(some) == PIECE_FILES):
+        # An empty file goes with others, as what is said of it depends on whether there are any.
+        if (size and file.size and size + file.size > PIECE_BYTES) or len(some) == PIECE_FILES:
             yield some
             some, size = [], 0
         some.append(file)

@@ -168,26 +168,28 @@ CANNOT = "{path}: cannot be read as CSV: "
         (GOOD + "1,2,3,4\n", CANNOT + "CSV parse error: Row #42: Expected 3 columns, got 4: 1,2,3,4"),
         (
             GOOD.encode() + b"1,caf\xe9,a\n",
-            CANNOT + "In CSV column #1: Row #42: CSV conversion error to string: invalid UTF8 data; save it as UTF-8",
+            CANNOT + "In CSV column #1: Row #42: CSV conversion error to string: invalid UTF8 data; "
+            "save it as UTF-8, or give data.read.encoding, such as latin-1",
         ),
         (
             b"siz\xe9,colour,label\n1,a,b\n",
-            CANNOT + "'utf-8' codec can't decode byte 0xe9 in position 3: unexpected end of data; save it as UTF-8",
+            CANNOT + "'utf-8' codec can't decode byte 0xe9 in position 3: unexpected end of data; "
+            "save it as UTF-8, or give data.read.encoding, such as latin-1",
         ),
         (
             GOOD.replace(",", ";"),
             "{path} has no column 'colour'; it has size;colour;label. It seems to be separated by ';'; "
-            "save it with commas",
+            "give data.read.separator, or save it with commas",
         ),
         (
             HEADER.replace(",", ";") + "1,5;red;a\n",
             CANNOT + "CSV parse error: Row #2: Expected 1 columns, got 2: 1,5;red;a. "
-            "It seems to be separated by ';'; save it with commas",
+            "It seems to be separated by ';'; give data.read.separator, or save it with commas",
         ),
         (
             GOOD.replace(",", "\t"),
             "{path} has no column 'colour'; it has size\tcolour\tlabel. It seems to be separated by tabs; "
-            "save it with commas",
+            "give data.read.separator, or save it with commas",
         ),
         ("size,colour\n1,a\n", "{path} has no column 'label'; it has size, colour"),
     ],

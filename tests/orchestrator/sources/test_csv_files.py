@@ -146,7 +146,8 @@ def test_ragged_rows_can_be_left_out(load: Load) -> None:
         (
             ROWS.replace(",", ";"),
             {"separator": "|"},
-            "a.csv has no column 'x'; it has x;y. It seems to be separated by ';'; save it with commas",
+            "a.csv has no column 'x'; it has x;y. It seems to be separated by ';'; "
+            "give data.read.separator, or save it with commas",
         ),
     ],
 )
@@ -160,7 +161,7 @@ def test_another_encoding_than_said(problem: Problem, trim: bool) -> None:
     Path("a.csv").write_bytes(b"x,y\n1,caf\xe9\n")
     text = problem(csv="a.csv", read={"trim": trim})
     assert text.startswith("a.csv: cannot be read as CSV: ")
-    assert text.endswith("; save it as UTF-8")
+    assert text.endswith("; save it as UTF-8, or give data.read.encoding, such as latin-1")
 
 
 @pytest.mark.parametrize(

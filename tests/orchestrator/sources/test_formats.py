@@ -60,6 +60,38 @@ def test_parquet_types(load: Load) -> None:
     assert rows["words"].tolist() == [["a"], [], ["b", "c"]]
 
 
+def test_bytes_as_text_in_parquet(load: Load, problem: Problem) -> None:
+    features: dict[str, Any] = {"c": "category"}
+    write_parquet("a.parquet", c=[b"caf\xc3\xa9", None], y=["a", "b"])
+    assert load(files="a.parquet", features=features).columns["c"].tolist() == ["café", None]
+    write_parquet("a.parquet", c=[b"cafe", b"caf\xe9"], y=["a", "b"])
+    assert problem(files="a.parquet", features=features) == (
+        "a.parquet, row 2: column 'c' is not UTF-8 text; write it as text, or leave it out"
+    )
+
+
+ONE_ROW: dict[str, bytes] = {
+    "csv": b"x,y\n1,a\n",
+    "jsonl": b'{"x": 1, "y": "a"}\n',
+    "txt": b"one\n",
+}
+
+
+@pytest.mark.parametrize("kind", [*ONE_ROW, "parquet", "npz"])
+def test_an_empty_file_among_others(load: Load, problem: Problem, kind: str) -> None:
+    if kind == "parquet":
+        write_parquet("b.parquet", x=[1.0], y=["a"])
+    elif kind == "npz":
+        np.savez("b.npz", x=np.ones(1), y=np.array(["a"]))
+    else:
+        Path(f"b.{kind}").write_bytes(ONE_ROW[kind])
+    Path(f"a.{kind}").write_bytes(b"")
+    data = TEXT | {"read": {"labels": {".txt": "a"}}} if kind == "txt" else {}
+    assert problem(files=f"*.{kind}", **data) == f"a.{kind}: the file is empty"
+    rows = load(files=f"*.{kind}", bad_rows="skip", **data)
+    assert (rows.parts, rows.skipped.count) == ({"train": 1}, 1)
+
+
 def test_parquet_in_row_groups_and_files(load: Load) -> None:
     table = pa.table({"x": np.arange(1000.0), "unused": [b"\xff"] * 1000, "y": np.arange(1000) % 2})
     Path("d").mkdir()

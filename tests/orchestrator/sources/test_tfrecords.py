@@ -127,6 +127,13 @@ def test_files_that_are_damaged(tf: Any, load: Load, problem: Problem) -> None:
     assert (rows.columns["x"].tolist(), rows.skipped.count) == ([0, 2], 1)
 
 
+def test_an_empty_file_among_others(tf: Any, load: Load, problem: Problem) -> None:
+    write(tf, "a.tfrecord", [{"x": 1.0, "y": "a"}])
+    Path("b.tfrecord").write_bytes(b"")
+    assert problem(files="*.tfrecord") == "b.tfrecord: the file is empty"
+    assert load(files="*.tfrecord", bad_rows="skip").parts == {"train": 1}
+
+
 def test_records_that_are_no_examples(tf: Any, problem: Problem) -> None:
     with tf.io.TFRecordWriter("a.tfrecord") as writer:
         writer.write(b"\xff\xff not an example")
