@@ -14,6 +14,7 @@ from configs.preprocessing import MISSING_TEXTS, Columns, as_texts
 SHOWN = 5
 """So many of the rows that were left out are named."""
 REPEATED = "equal to an earlier row"
+UNKNOWN_LABEL = "a label that the training part never shows"
 
 
 @dataclass(frozen=True)

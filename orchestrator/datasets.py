@@ -13,9 +13,9 @@ import numpy as np
 from configs.data import DataSpec
 from configs.errors import DataError
 from configs.job import JobSpec
-from configs.preprocessing import BadValue, Columns, Preprocessing, infer, plain_columns, window_starts
+from configs.preprocessing import BadValue, Columns, FittedTarget, Preprocessing, infer, plain_columns, window_starts
 from configs.preprocessing.inference import kinds_shown
-from orchestrator.cleaning import Clean, Dropped, clean, told
+from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Clean, Dropped, clean, told
 from orchestrator.loading import Loading
 from orchestrator.report import Facts
 from orchestrator.sources import Loaded, from_function, load_columns
@@ -65,6 +65,9 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
     with naming_rows(loaded, examples.source_rows[parts[TRAIN]]):
         training = {name: array[parts[TRAIN]] for name, array in columns.items()}
         preprocessing = Preprocessing.fit(training, data, labels[parts[TRAIN]])
+    if data.bad_rows == "skip":
+        examples, parts = _with_known_labels(examples, parts, preprocessing.target)
+        columns, labels = examples.columns, examples.labels
     with naming_rows(loaded, examples.source_rows):  # all rows at once
         weight = column_weights(columns, data)
         (inputs, later), codes = preprocessing.transform_most(columns), preprocessing.target.encode(labels)
@@ -110,6 +113,25 @@ class Examples:
     labels: np.ndarray
     source_rows: np.ndarray
     dropped: tuple[Dropped, ...] = ()
+
+
+def _with_known_labels(
+    examples: Examples, parts: Mapping[str, np.ndarray], target: FittedTarget
+) -> tuple[Examples, dict[str, np.ndarray]]:
+    """Without the rows whose label training never showed, for which the model has no output."""
+    known = target.knows(examples.labels)
+    if known.all():
+        return examples, dict(parts)
+    numbers = examples.source_rows[~known]
+    dropped = Dropped(UNKNOWN_LABEL, len(numbers), tuple((numbers[:SHOWN] + 1).tolist()))
+    left = Examples(
+        {name: column[known] for name, column in examples.columns.items()},
+        examples.labels[known],
+        examples.source_rows[known],
+        (*examples.dropped, dropped),
+    )
+    place = np.cumsum(known) - 1
+    return left, {name: place[rows[known[rows]]] for name, rows in parts.items()}
 
 
 def inferred_kinds(data: DataSpec, columns: Columns) -> str:

@@ -29,8 +29,9 @@ def build_model(spec: JobSpec, split: Rows, *, classes: int | None) -> keras.Mod
     if not isinstance(model, keras.Model):
         raise SpecError(f"model.function {name} returned {type(model).__name__}; it must return a keras.Model")
     _compile(model, spec.train, name)
-    _check_reductions(model, split.weight is not None, name)
-    _create_variables(model, split.take(slice(0, 1)), name)
+    row = split.take(slice(0, 1))
+    _check_reductions(model, row.weight is not None, name)
+    _create_variables(model, row, name)
     _check_outputs(model, classes, name)
     return model
 

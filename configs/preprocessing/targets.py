@@ -35,6 +35,14 @@ class FittedTarget(Spec):
         fitter.update(values)
         return fitter.finish()
 
+    def knows(self, values: np.ndarray) -> np.ndarray:
+        """(rows,) labels -> (rows,) whether each is one that training showed; a number always is."""
+        if self.classes is None:
+            return np.ones(len(values), bool)
+        classes = {str(label) for label in self.classes}
+        places, texts = text_codes(self.column, values)
+        return np.asarray(np.array([self.clean(text) in classes for text in texts])[places])
+
     def encode(self, values: np.ndarray) -> np.ndarray:
         """(rows,) labels -> (rows,) int64 classes or float32 numbers; sequences (rows, width) float32.
 

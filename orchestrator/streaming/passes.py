@@ -18,7 +18,7 @@ from configs.data import DataSpec
 from configs.errors import DataError
 from configs.preprocessing import BadValue, Fitter, Preprocessing, plain_columns, text_codes
 from configs.train import TrainSpec
-from orchestrator.cleaning import Dropped, sift
+from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Dropped, sift, together
 from orchestrator.report import digest, row_keys
 from orchestrator.sources import BadRows, Reading, blocks_of
 from orchestrator.splits import SHARES, Dealer, needs_all_times, times_of
@@ -242,10 +242,11 @@ class Store:
 
 @dataclass(frozen=True)
 class StoredPiece:
-    """The shards of each part, what the weights add up to, a sample, and the digest of the piece's rows."""
+    """The shards of each part, what the weights add up to, what was left out, a sample, the digest of the rows."""
 
     shards: Mapping[str, tuple[Shard, ...]]
     weight: float
+    dropped: tuple[Dropped, ...]
     sample: list[Sample]
     digest: str
 
@@ -254,9 +255,11 @@ def store(task: Store) -> StoredPiece:
     """Write the rows of a piece. Raises DataError where the disk is full."""
     writers = {part: ShardWriter(task.folder / part, f"{task.number:06}") for part in SHARES}
     sample: list[Sample] = []
+    dropped: list[Dropped] = []
     found, weight = hashlib.sha256(), 0.0
     try:
-        for rows, shares in dealt(task.deal):
+        for some, their_shares in dealt(task.deal):
+            rows, shares = _with_known_labels(some, their_shares, task, dropped)
             if not len(rows):
                 continue
             split = preprocessed(rows, task.deal, task.preprocessing)
@@ -282,7 +285,7 @@ def store(task: Store) -> StoredPiece:
             "larger disk with folder=PATH"
         ) from error
     shards = {name: tuple(writer.shards) for name, writer in writers.items()}
-    return StoredPiece(shards, weight, sample, found.hexdigest())
+    return StoredPiece(shards, weight, together([dropped]), sample, found.hexdigest())
 
 
 def preprocessed(rows: Rows, deal: Deal, preprocessing: Preprocessing) -> Split:
@@ -310,3 +313,15 @@ def _require_alike(split: Split, rows: Rows, task: Store) -> None:
             f"column {min(odd)!r} holds bytes (uint8) in some files and other numbers in others, such as {rows.file}; "
             "make them equal"
         )
+
+
+def _with_known_labels(rows: Rows, shares: np.ndarray, task: Store, dropped: list[Dropped]) -> tuple[Rows, np.ndarray]:
+    """Where bad rows are left out, without those whose label training never showed."""
+    data, target = task.deal.data, task.preprocessing.target
+    if data.bad_rows != "skip":
+        return rows, shares
+    known = target.knows(rows.columns[data.target.column])
+    numbers = rows.numbers[~known][:SHOWN] + task.deal.first_row + 1
+    if len(numbers):
+        dropped.append(Dropped(UNKNOWN_LABEL, int((~known).sum()), tuple(numbers.tolist())))
+    return rows.select(known), shares[known]

@@ -243,17 +243,20 @@ def _prepared(spec: JobSpec, loading: Loading, known: Known, pieces: list[Stored
         )
         for name in known.rows
     }
-    facts = _facts(loading, known, pieces)
+    counts = {name: len(split) for name, split in splits.items()}
+    require_rows(counts, known.data.split)
+    facts = _facts(loading, known, pieces, counts)
     shown = facts.parts.get(VALID if VALID in splits else TRAIN, np.empty(0, int))[:GOLDEN_ROWS]
     raw = {name: column[shown] for name, column in facts.columns.items()}
     golden = Split(known.preprocessing.transform(raw), known.preprocessing.target.encode(facts.labels[shown]))
     return Prepared(known.preprocessing, splits, json_rows(raw), golden, facts)
 
 
-def _facts(loading: Loading, known: Known, pieces: list[StoredPiece]) -> Facts:
+def _facts(loading: Loading, known: Known, pieces: list[StoredPiece], counts: dict[str, int]) -> Facts:
     sample: list[Sample] = [one for piece in pieces for one in piece.sample]
     shares = np.concatenate([one.shares for one in sample])
     bad = reduce(BadRows.merged, (each.bad for each in known.counted))
+    left_out = _dropped(known.counted, [deal.repeated for deal in known.deals])
     digests = hashlib.sha256("".join(piece.digest for piece in pieces).encode())
     return Facts(
         columns={name: np.concatenate([one.columns[name] for one in sample]) for name in known.data.features},
@@ -262,9 +265,9 @@ def _facts(loading: Loading, known: Known, pieces: list[StoredPiece]) -> Facts:
         source_rows=np.concatenate([one.source_rows for one in sample]),
         preprocessing=known.preprocessing,
         source=known.data.source,
-        left_out=(*bad.told(), *told(_dropped(known.counted, [deal.repeated for deal in known.deals]))),
+        left_out=(*bad.told(), *told(left_out), *told(together([piece.dropped for piece in pieces]))),
         inferred=known.inferred,
         loading=str(loading),
-        counts=known.rows,
+        counts=counts,
         fingerprint=digests.hexdigest()[:36],  # as long as that of rows in memory
     )

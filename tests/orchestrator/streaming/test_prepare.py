@@ -139,14 +139,21 @@ def test_rows_left_out_are_counted_and_named_as_in_memory(small_job: Make, files
     files[5] = "wide,red,big,1,1"
     files[6] = "1,red,,1,1"
     files[300] = "inf,red,big,1,1"
+    shown = prepare(small_job(*THREE_FILES, "train.loss=sparse_categorical_crossentropy")).facts
+    files[int(shown.source_rows[shown.parts["valid"][20]])] = "1,red,never seen,1,1"
     write_files(tmp_path, files)
     spec = small_job(*THREE_FILES, "data.bad_rows=skip", "train.loss=sparse_categorical_crossentropy")
     with both(spec, tmp_path) as (expected, found):
         assert found.facts.left_out == expected.facts.left_out
-        assert found.facts.left_out == (
+        assert found.facts.left_out[:2] == (
             "left out 2 row(s): 'size' is no number, or infinite (row 6, 301)",
             "left out 1 row(s): the target 'label' is missing (row 7)",
         )
+        assert found.facts.left_out[2].startswith("left out 1 row(s): a label that the training part never shows (row")
+        assert {name: len(split) for name, split in found.splits.items()} == {
+            name: len(split) for name, split in expected.splits.items()
+        }
+        assert sum(len(split) for split in found.splits.values()) == ROWS - 4
         np.testing.assert_array_equal(
             found.splits["train"].take(slice(None)).source_rows, expected.splits["train"].source_rows
         )
