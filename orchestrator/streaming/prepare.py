@@ -105,9 +105,14 @@ def survey(spec: JobSpec, loading: Loading, run: Run, note: Note) -> Known:
     preprocessing = fitter.finish()
     check_target(spec.train.loss, preprocessing.target, data.target.column)
     check_metrics(spec.train, preprocessing.target, data.target.column)
-    first = next(some for some, _ in dealt(deals[0]) if len(some))
-    head = first.select(np.arange(len(first)) < GOLDEN_ROWS)
-    return Known(data, preprocessing, deals, counted, counts, preprocessed(head, deals[0], preprocessing), inferred)
+    return Known(data, preprocessing, deals, counted, counts, _first_rows(deals, preprocessing), inferred)
+
+
+def _first_rows(deals: list[Deal], preprocessing: Preprocessing) -> Split:
+    """A few training rows, of which there are some."""
+    train = ((deal, rows.select(shares == 0)) for deal in deals for rows, shares in dealt(deal))
+    deal, rows = next((deal, rows) for deal, rows in train if len(rows))
+    return preprocessed(rows.select(np.arange(len(rows)) < GOLDEN_ROWS), deal, preprocessing)
 
 
 @contextmanager
@@ -149,8 +154,10 @@ def _sorting_kind(data: DataSpec, piece: Piece) -> dict[str, Kind]:
     if not needs_all_times(data.split) or column is None or column in column_kinds(data):
         return {}
     only = data.model_copy(update={"features": {}, "id": None, "sample_weight": None})
-    first = next(iter(blocks_of(piece.found, Reading.of(only, BadRows(data.bad_rows == "skip"), whole=False))))
+    first = next(blocks_of(piece.found, Reading.of(only, BadRows(data.bad_rows == "skip"), whole=False)), None)
     try:
+        if first is None:
+            return {}
         as_numbers(column, first.columns[column])
     except DataError:
         return {}

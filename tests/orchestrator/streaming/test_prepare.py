@@ -235,3 +235,13 @@ def test_nothing_left(small_job: Make, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught, only_streamed(spec, tmp_path):
         pass
     assert str(caught.value) == expected
+
+
+def test_a_first_piece_of_which_nothing_is_left(small_job: Make, files: list[str], tmp_path: Path) -> None:
+    write_files(tmp_path, ["wide,red,big,1,1"] * 91 + files[91:])
+    spec = small_job(*THREE_FILES, "data.bad_rows=skip", "train.loss=sparse_categorical_crossentropy")
+    with both(spec, tmp_path) as (expected, found):
+        assert found.facts.left_out == expected.facts.left_out
+        np.testing.assert_array_equal(
+            found.splits["train"].take(slice(None)).source_rows, expected.splits["train"].source_rows
+        )
