@@ -139,6 +139,8 @@ def _template(group: Group, spec: PodSpec, container: Manifest, *, token: bool =
     pod: Manifest = {
         "serviceAccountName": kubernetes.service_account,
         "automountServiceAccountToken": token,
+        # Or every service of the namespace would add variables; that of MLflow is called MLFLOW_PORT.
+        "enableServiceLinks": False,
         # KubeRay makes a new pod for one that failed; a container that came back would be another Ray node.
         "restartPolicy": "Never",
         "securityContext": {

@@ -137,6 +137,17 @@ def test_services_and_policies_find_their_pods(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_limits_and_quota_admit_pods_that_ask_for_no_gpu(overlay: str) -> None:
+    limits = named(overlay, "LimitRange", "ringmaster")["spec"]["limits"]
+    (most,) = [one["max"] for one in limits if one["type"] == "Pod"]
+    assert most.keys() == {"cpu", "memory"}, "a maximum refuses every pod that does not ask for the resource"
+    counted = [
+        key for key in named(overlay, "ResourceQuota", "ringmaster")["spec"]["hard"] if key.startswith("count/")
+    ]
+    assert counted == [], "finished jobs stay, and a kind that is new to the cluster is refused until it is counted"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_jobs_find_what_they_name_by_default(overlay: str) -> None:
     spec = KubernetesSpec()
     assert spec.namespace == "ringmaster"
@@ -210,6 +221,8 @@ def test_what_is_watched_is_there() -> None:
     for name, port in ports.items():
         (endpoint,) = named("prod", "ServiceMonitor", name)["spec"]["endpoints"]
         assert endpoint["port"] == port
+    selector = named("prod", "ServiceMonitor", "ray-heads")["spec"]["selector"]
+    assert selector["matchExpressions"] == [{"key": "ray.io/cluster", "operator": "Exists"}], "or heads count twice"
     basic = named("prod", "ServiceMonitor", "mlflow")["spec"]["endpoints"][0]["basicAuth"]
     assert {one["key"] for one in basic.values()} <= CREATED_BY_HAND["mlflow-server"]
     for policy in ("prometheus", "prometheus-mlflow"):
