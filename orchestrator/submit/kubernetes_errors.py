@@ -69,13 +69,19 @@ def explain(request: Request, status: int, body: str) -> str:
 def _forbidden(request: Request, message: str) -> str:
     if "exceeded quota" in message:
         return quota(message)
+    if found := re.search(r"status unknown for quota: ([^,]+)", message):
+        return (
+            f"quota {found[1]} of namespace {request.namespace} is new and has not been counted yet; try again in a "
+            "few minutes"
+        )
     if "is forbidden: User" not in message and "cannot" not in message:
         return f"the cluster's policy refuses {request}: {message}"
     found = re.search(r'User "([^"]+)"', message)
     user = f"user {found[1]}" if found else "you"
     return (
         f"{user} may not {request.verb} {request.resource} in namespace {request.namespace} (permission missing: verb "
-        f"{request.verb} on resource {request.resource}); {ROLE}"
+        f"{request.verb} on resource {request.resource}; the answer is the same where there is no such namespace); "
+        f"{ROLE}"
     )
 
 

@@ -55,6 +55,11 @@ def _ended(status: Manifest, deployment: str, job: str, pods: Iterable[Manifest]
     message = str(status.get("message") or "")
     if status.get("reason") == "DeadlineExceeded":
         return Condition("FAILED", "it took longer than kubernetes.active_deadline_s", 1)
+    if status.get("reason") == "PreRunningDeadlineExceeded":
+        why = trouble(pods, ())
+        return Condition(
+            "FAILED", f"it did not start within kubernetes.start_deadline_s{f': {why}' if why else ''}", 1
+        )
     found = re.search(r"exit code (\d+)", message)
     killed = trouble(pods, ())
     reason = killed if "out of memory" in killed else last_line(message) or killed or str(status.get("reason") or "")

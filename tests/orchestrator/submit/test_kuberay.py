@@ -94,7 +94,8 @@ def test_a_job_without_its_files_is_taken_back(cluster: Any) -> None:
     cluster.refuse("create", "configmaps", 403, FORBIDDEN.format(resource="configmaps", verb="create", plural="x"))
     assert message(lambda: KubeRay(KubernetesSpec()).create(job())) == (
         "user ann may not create configmaps in namespace ringmaster (permission missing: verb create on resource "
-        "configmaps); an administrator binds you to the role of submitters, see docs/kubernetes.md"
+        "configmaps; the answer is the same where there is no such namespace); an administrator binds you to the role "
+        "of submitters, see docs/kubernetes.md"
     )
     assert cluster.objects == {}
 
@@ -132,6 +133,14 @@ def test_a_quota_that_is_exceeded(cluster: Any) -> None:
     assert message(lambda: KubeRay(KubernetesSpec()).create(job())) == (
         "quota jobs of the namespace is exceeded: requested count/rayjobs.ray.io=1, used count/rayjobs.ray.io=5, "
         "limited count/rayjobs.ray.io=5; ask for less, wait for other jobs, or have the quota raised"
+    )
+
+
+def test_a_quota_that_is_not_counted_yet(cluster: Any) -> None:
+    text = 'rayjobs.ray.io "digits" is forbidden: status unknown for quota: jobs, resources: count/rayjobs.ray.io'
+    cluster.refuse("create", "rayjobs", 403, text)
+    assert message(lambda: KubeRay(KubernetesSpec()).create(job())) == (
+        "quota jobs of namespace ringmaster is new and has not been counted yet; try again in a few minutes"
     )
 
 
