@@ -16,6 +16,8 @@ SUBMISSION_MODES = ("K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode")
 TOKEN_SINCE = (2, 52)
 """Ray versions with token authentication."""
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+REFUSED_VARIABLES = {"RAY_REDIS_ADDRESS", "REDIS_USERNAME", "RAY_enable_autoscaler_v2"}
+"""Variables of the head that KubeRay takes as fields only."""
 
 
 def require_sound(document: Manifest) -> None:
@@ -114,9 +116,25 @@ def _groups(cluster: Manifest) -> Iterator[str]:
                 yield f"rayStartParams.{key} must be text"
 
 
+def _variables(cluster: Manifest) -> Iterator[str]:
+    for variable in cluster["headGroupSpec"]["template"]["spec"]["containers"][0].get("env", []):
+        if variable["name"] in REFUSED_VARIABLES:
+            yield f"KubeRay refuses a head with the variable {variable['name']}; remove it from kubernetes.env"
+
+
+def _autoscaler(cluster: Manifest) -> Iterator[str]:
+    if not cluster.get("enableInTreeAutoscaling"):
+        return
+    # KubeRay adds it to the head as a container, with rights and resources as they stand here.
+    yield from _container({"name": "autoscaler", **cluster.get("autoscalerOptions", {})}, set())
+    for group in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]:
+        if group["template"]["spec"].get("restartPolicy", "Never") != "Never":
+            yield "with autoscaling every pod must have restartPolicy Never"
+
+
 Check = Callable[[Manifest], Iterator[str]]
 JOB_CHECKS: tuple[Check, ...] = (_submission, _lifetime, _queue)
-CLUSTER_CHECKS: tuple[Check, ...] = (_dashboard, _token, _groups)
+CLUSTER_CHECKS: tuple[Check, ...] = (_dashboard, _token, _groups, _variables, _autoscaler)
 
 
 def _pod(pod: Manifest) -> Iterator[str]:

@@ -38,6 +38,16 @@ def rules(job: Manifest) -> None:
     job["spec"]["deletionStrategy"] = {"deletionRules": [{"policy": "DeleteSelf", "condition": {}}]}
 
 
+def autoscaled(job: Manifest, **options: Any) -> None:
+    restricted = {"securityContext": head(job)["securityContext"], "resources": head(job)["resources"]}
+    job["spec"]["rayClusterSpec"].update(enableInTreeAutoscaling=True, autoscalerOptions=restricted | options)
+
+
+def restarting(job: Manifest) -> None:
+    autoscaled(job)
+    worker(job)["template"]["spec"]["restartPolicy"] = "Always"
+
+
 FAULTS: list[tuple[Callable[[Manifest], Any], str]] = [
     (lambda job: job["metadata"].update(name="a" * 48), "its name has 48 characters, and KubeRay takes 47"),
     (lambda job: job["metadata"].update(name="1a"), "a letter first"),
@@ -58,6 +68,13 @@ FAULTS: list[tuple[Callable[[Manifest], Any], str]] = [
     (lambda job: worker(job).update(minReplicas=1), "a range of replicas needs enableInTreeAutoscaling"),
     (lambda job: worker(job)["rayStartParams"].update({"num-cpus": 1}), "rayStartParams.num-cpus must be text"),
     (lambda job: job["spec"]["rayClusterSpec"].update(rayVersion="2.51.9"), "needs rayVersion 2.52 or later"),
+    (lambda job: autoscaled(job, securityContext={}), "container autoscaler does not hold to Pod Security restricted"),
+    (lambda job: autoscaled(job, resources={}), "container autoscaler: requests must equal limits"),
+    (restarting, "with autoscaling every pod must have restartPolicy Never"),
+    (
+        lambda job: head(job)["env"].append({"name": "RAY_REDIS_ADDRESS", "value": "redis:6379"}),
+        "KubeRay refuses a head with the variable RAY_REDIS_ADDRESS; remove it from kubernetes.env",
+    ),
     (
         lambda job: head(job)["env"].append({"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}),
         "AWS_SECRET_ACCESS_KEY holds a secret in plain sight",
@@ -76,3 +93,6 @@ def test_a_fault_is_named(sound: Manifest, spoil: Callable[[Manifest], Any], exp
 
 def test_a_sound_job_has_none(sound: Manifest) -> None:
     assert list(faults(sound)) == []
+    job = copy.deepcopy(sound)
+    autoscaled(job)
+    assert list(faults(job)) == []
