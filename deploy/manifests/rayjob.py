@@ -236,7 +236,7 @@ def _scheduling(kubernetes: KubernetesSpec, name: str) -> dict[str, str]:
     if kubernetes.scheduler == "volcano":
         queue = {"volcano.sh/queue-name": kubernetes.queue} if kubernetes.queue else {}
         priority = {"ray.io/priority-class-name": kubernetes.priority_class} if kubernetes.priority_class else {}
-        return queue | priority
+        return {"ray.io/scheduler-name": "volcano"} | queue | priority
     if kubernetes.scheduler == "yunikorn":
         queue = {"yunikorn.apache.org/queue": kubernetes.queue} if kubernetes.queue else {}
         return {"ray.io/gang-scheduling-enabled": "true", "yunikorn.apache.org/app-id": name} | queue

@@ -92,10 +92,14 @@ def test_kueue_gets_a_suspended_job_of_fixed_size() -> None:
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["kubernetes.scheduler=volcano"], {}),
+        (["kubernetes.scheduler=volcano"], {"ray.io/scheduler-name": "volcano"}),
         (
             ["kubernetes.scheduler=volcano", "kubernetes.queue=a", "kubernetes.priority_class=low"],
-            {"volcano.sh/queue-name": "a", "ray.io/priority-class-name": "low"},
+            {
+                "ray.io/scheduler-name": "volcano",
+                "volcano.sh/queue-name": "a",
+                "ray.io/priority-class-name": "low",
+            },
         ),
         (
             ["kubernetes.scheduler=yunikorn", "kubernetes.queue=root.a"],
