@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from configs.errors import SpecError
 from configs.load import load_spec
 from orchestrator import console
 from orchestrator.command import Debug, Job, Json, Overrides, Verbose, app, command, print_json
@@ -23,7 +24,10 @@ Hosts = Annotated[
     Path | None, typer.Option(help="A file with a host on each line, the head first; by default this machine alone.")
 ]
 User = Annotated[str | None, typer.Option(help="With --hosts: user of ssh on them; by default the one here.")]
-Key = Annotated[str | None, typer.Option(help="With --hosts: private key file of ssh.")]
+Key = Annotated[
+    Path | None,
+    typer.Option(help="With --hosts: private key file of ssh, for the head too; by default each host's own."),
+]
 Python = Annotated[str, typer.Option(help="With --hosts: their interpreter that has Ringmaster.")]
 
 
@@ -46,32 +50,37 @@ def up(
     debug: Debug = False,
 ) -> None:
     """Start a Ray cluster that asks for a token, on this machine or on hosts reached by ssh."""
+    if hosts is not None:
+        if nodes != 1:
+            raise SpecError("--nodes is for a cluster on this machine; with --hosts every host is a node")
+        from orchestrator import host_cluster
+
+        key = key.expanduser().absolute() if key else None
+        options = host_cluster.HostOptions(user or getpass.getuser(), key, python, port, dashboard_port, cpus_per_node)
+        made = host_cluster.up(hosts, options, say=_say, verbose=verbose)
+        _announce(made, as_json=as_json, end=f"ringmaster cluster down --hosts {hosts}")
+        return
+    if user or key or python != "python":
+        raise SpecError("--user, --key and --python go with --hosts")
     from orchestrator import local_cluster
 
-    if hosts is not None:
-        names = local_cluster.read_hosts(hosts)
-        launcher = hosts.with_suffix(".launcher.yaml")
-        user = user or getpass.getuser()
-        launcher.write_text(local_cluster.launcher_file(names, user=user, key=key, python=python), encoding="utf-8")
-        local_cluster.launch("up", launcher)
-        _announce({"address": f"{names[0]}:6379", "dashboard": f"http://{names[0]}:8265"}, as_json=as_json)
-        return
     cores = len(os.sched_getaffinity(0))
     started = local_cluster.up(
         nodes=nodes, cpus_per_node=cpus_per_node or max(1, cores // nodes), port=port, dashboard_port=dashboard_port
     )
-    _announce(asdict(started), as_json=as_json)
+    _announce(asdict(started), as_json=as_json, end="ringmaster cluster down")
 
 
 @command("ringmaster cluster down", cluster)
 def down(hosts: Hosts = None, as_json: Json = False, verbose: Verbose = False, debug: Debug = False) -> None:
     """End the cluster that `cluster up` started, and the jobs on it."""
-    from orchestrator import local_cluster
-
     if hosts is not None:
-        local_cluster.launch("down", hosts.with_suffix(".launcher.yaml"))
-        message = f"the cluster of {hosts} is down"
+        from orchestrator import host_cluster
+
+        message = f"ended Ray on {host_cluster.down(hosts, verbose=verbose)} host(s)"
     else:
+        from orchestrator import local_cluster
+
         ended = local_cluster.down()
         message = f"ended {ended} process(es)" if ended else "no cluster of `ringmaster cluster up` runs here"
     if as_json:
@@ -126,13 +135,17 @@ def plan(
         raise typer.Exit(1)
 
 
-def _announce(started: dict[str, Any], *, as_json: bool) -> None:
+def _say(text: str) -> None:
+    console.err.print(text, markup=False)
+
+
+def _announce(started: dict[str, Any], *, as_json: bool, end: str) -> None:
     if as_json:
         print_json(started)
         return
     console.out.print(f"a Ray cluster answers at {started['dashboard']}", markup=False)
     console.out.print(f"submit: ringmaster submit JOB.yaml --to ray --address {started['dashboard']}", markup=False)
-    console.out.print("end it: ringmaster cluster down (its token lies in ~/.ray/auth_token)", markup=False)
+    console.out.print(f"end it: {end}", markup=False)
 
 
 def _plan_lines(made: dict[str, Any], room: dict[str, Any] | None) -> list[str]:

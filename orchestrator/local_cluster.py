@@ -1,4 +1,4 @@
-"""A Ray cluster of your own: several nodes as processes of this machine, or the hosts of a launcher file of Ray's.
+"""A Ray cluster of your own on this machine: several nodes, each a set of processes. `host_cluster` is for hosts.
 
 Token authentication is on. The token is the one that Ray's own tools use (~/.ray/auth_token); where there is none, it
 is made, readable by its owner alone, and never printed.
@@ -15,9 +15,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
-
-from configs.errors import ClusterError, SpecError
+from configs.errors import ClusterError
 from orchestrator.session import MIB, end_processes, processes_with
 from orchestrator.submit.ray_dashboard import TOKEN_FILE, read_token
 
@@ -115,56 +113,6 @@ def keep_token() -> Path:
     return path
 
 
-def launcher_file(hosts: list[str], *, user: str, key: str | None, python: str) -> str:
-    """Ray's cluster launcher YAML for hosts that are reached by ssh; the first is the head."""
-    ray = str(Path(python).parent / "ray") if "/" in python else "ray"
-    start = f"RAY_AUTH_MODE=token {ray} start --disable-usage-stats"
-    document = {
-        "cluster_name": "ringmaster",
-        "provider": {"type": "local", "head_ip": hosts[0], "worker_ips": hosts[1:]},
-        "auth": {"ssh_user": user} | ({"ssh_private_key": key} if key else {}),
-        "min_workers": len(hosts) - 1,
-        "max_workers": len(hosts) - 1,
-        "file_mounts": {TOKEN_FILE: TOKEN_FILE},
-        "initialization_commands": [],
-        "setup_commands": [f"chmod 600 {TOKEN_FILE}"],
-        "head_start_ray_commands": [
-            f"{ray} stop",
-            f"{start} --head --port=6379 --dashboard-host=0.0.0.0 --autoscaling-config=~/ray_bootstrap_config.yaml",
-        ],
-        "worker_start_ray_commands": [f"{ray} stop", f"{start} --address=$RAY_HEAD_IP:6379"],
-    }
-    return yaml.safe_dump(document, sort_keys=False)
-
-
-def read_hosts(path: Path) -> list[str]:
-    """Read a file with a host on each line; the first is the head. Raises SpecError."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"--hosts {path} cannot be read: {error}") from error
-    hosts = [host for line in lines if (host := line.partition("#")[0].strip())]
-    wrong = next((host for host in hosts if not all(char.isalnum() or char in ".-:_" for char in host)), None)
-    if wrong is not None or not hosts:
-        raise SpecError(f"--hosts {path}: expected a host name or address on each line, got {wrong or 'none'!r}")
-    twice = next((host for host in hosts if hosts.count(host) > 1), None)
-    if twice is not None:
-        raise SpecError(f"--hosts {path}: {twice} is listed twice; remove one")
-    return hosts
-
-
-def launch(verb: str, launcher: Path) -> None:
-    """Run `ray up` or `ray down` with a launcher file; its output goes to the terminal. Raises ClusterError."""
-    if verb == "up":
-        keep_token()
-    command = [_ray(), verb, str(launcher), "--yes", *(["--no-config-cache"] if verb == "up" else [])]
-    done = subprocess.run(command, env={**os.environ, "RAY_AUTH_MODE": "token"}, check=False)
-    if done.returncode:
-        raise ClusterError(
-            f"`ray {verb} {launcher}` ended with code {done.returncode}; what it printed with --verbose says why"
-        )
-
-
 def _ray_start(*options: str) -> None:
     environment = {**os.environ, "RAY_AUTH_MODE": "token", MARK: str(folder())}
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
@@ -173,7 +121,7 @@ def _ray_start(*options: str) -> None:
     try:
         with log.open("ab") as output:
             done = subprocess.run(
-                [_ray(), "start", "--disable-usage-stats", *options],
+                [ray_command(), "start", "--disable-usage-stats", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -203,7 +151,8 @@ def _require_free(port: int, option: str) -> None:
         ) from error
 
 
-def _ray() -> str:
+def ray_command() -> str:
+    """The `ray` of this interpreter, else the one of the path."""
     beside = Path(sys.executable).parent / "ray"
     return str(beside) if beside.exists() else "ray"
 

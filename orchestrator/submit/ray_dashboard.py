@@ -6,6 +6,7 @@ Knows nothing about Ringmaster's jobs; see `ray.py`.
 import logging
 import os
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from configs.errors import ClusterError, one_line
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 (a path)
+TRUST_VARIABLE = "REQUESTS_CA_BUNDLE"
 CONNECT_S, READ_S = 5.0, 60.0
 CHATTER = (
     "ray.dashboard.modules.dashboard_sdk",
@@ -91,8 +93,7 @@ class Dashboard:
         token = read_token()
         self.has_token = token is not None
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # Whom to trust is told as everywhere: REQUESTS_CA_BUNDLE.
-        verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        verify = _trusted()
         with self.explained(), _named_in_environment(self.url):
             try:
                 self.client = _Client(self.url, headers=headers, verify=verify)
@@ -142,6 +143,12 @@ class Dashboard:
         except AuthenticationError as error:
             raise ClusterError(self._about_token()) from error
         except (ConnectionError, requests.ConnectionError, requests.Timeout) as error:
+            if isinstance(inner := _innermost(error), ssl.SSLError):
+                raise ClusterError(
+                    f"no TLS connection to {self.url}: {inner.reason or inner}; if its certificate is signed by an "
+                    f"authority of your own, name that one's certificate in {TRUST_VARIABLE}; if it speaks no TLS, "
+                    "use http://"
+                ) from error
             raise ClusterError(
                 f"no Ray dashboard answers at {self.url} ({_cause(error)}); check that the head node runs, that it "
                 "was started with --dashboard-host=0.0.0.0, and that its port can be reached from here"
@@ -190,11 +197,30 @@ def _named_in_environment(url: str) -> Iterator[None]:
             os.environ[ADDRESS_VARIABLE] = before
 
 
+def _trusted() -> str | bool:
+    """Whom to trust behind https, told as everywhere; True for the authorities that `requests` comes with."""
+    path = os.environ.get(TRUST_VARIABLE)
+    if not path:
+        return True
+    try:
+        ssl.create_default_context(cafile=None if Path(path).is_dir() else path)
+    except OSError as error:  # not there, or no certificate
+        raise ClusterError(
+            f"{TRUST_VARIABLE}={path} cannot be used ({error.strerror or error}); name a file of certificates (PEM), "
+            "or unset it"
+        ) from error
+    return path
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The first reason: requests and urllib3 wrap it several times."""
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    return error
+
+
 def _cause(error: BaseException) -> str:
-    """The innermost reason: requests and urllib3 wrap it several times."""
-    inner: BaseException = error
-    while (deeper := inner.__cause__ or inner.__context__) is not None:
-        inner = deeper
+    inner = _innermost(error)
     text = one_line(inner)
     if not text.isprintable() or isinstance(inner, HTTPException):
         return "what listens there does not speak HTTP; the dashboard's port is 8265 unless it was chosen"

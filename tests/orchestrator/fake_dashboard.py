@@ -1,6 +1,7 @@
 """A server that speaks what Ringmaster uses of Ray's dashboard: the Jobs API, nodes, placement groups, tokens."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,18 +125,18 @@ class FakeDashboard:
 
 
 @contextmanager
-def running() -> Iterator[tuple[FakeDashboard, str]]:
-    """A dashboard that listens, and its address."""
+def running(tls: ssl.SSLContext | None = None) -> Iterator[tuple[FakeDashboard, str]]:
+    """A dashboard that listens, behind TLS where that is given, and its address."""
     fake = FakeDashboard()
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(fake.app(), shutdown_timeout=0)
     loop.run_until_complete(runner.setup())
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     loop.run_until_complete(site.start())
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        yield fake, f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        yield fake, f"{'https' if tls else 'http'}://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)

@@ -1,14 +1,13 @@
-"""The token of a cluster of your own, and the launcher file for hosts; `tests/cluster` starts one for real."""
+"""The token and the ports of a cluster of your own; `tests/cluster` starts one for real."""
 
 import socket
 from pathlib import Path
 
 import pytest
-import yaml
 
-from configs.errors import ClusterError, SpecError
+from configs.errors import ClusterError
 from orchestrator import local_cluster
-from orchestrator.local_cluster import keep_token, launcher_file, read_hosts
+from orchestrator.local_cluster import keep_token
 
 
 @pytest.fixture(autouse=True)
@@ -56,45 +55,3 @@ def test_a_port_that_is_taken_is_named(option: str) -> None:
         with pytest.raises(ClusterError, match=rf"port {port} is taken \(Address already in use\); .* with {option}$"):
             local_cluster.up(nodes=1, cpus_per_node=1, **ports)
     assert not local_cluster.folder().exists()
-
-
-def test_hosts_become_rays_own_launcher_file(tmp_path: Path) -> None:
-    (tmp_path / "hosts").write_text("# the head first\n10.0.0.1\nnode-2.example.com  # slow\n\n")
-    text = launcher_file(
-        read_hosts(tmp_path / "hosts"), user="me", key="~/.ssh/id", python="/opt/ringmaster/bin/python"
-    )
-    document = yaml.safe_load(text)
-    assert document["provider"] == {"type": "local", "head_ip": "10.0.0.1", "worker_ips": ["node-2.example.com"]}
-    assert document["auth"] == {"ssh_user": "me", "ssh_private_key": "~/.ssh/id"}
-    assert document["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
-    (head,) = [line for line in document["head_start_ray_commands"] if "start" in line]
-    assert head.startswith(
-        "RAY_AUTH_MODE=token /opt/ringmaster/bin/ray start --disable-usage-stats --head --port=6379"
-    )
-    (worker,) = [line for line in document["worker_start_ray_commands"] if "start" in line]
-    assert worker.endswith("--address=$RAY_HEAD_IP:6379")
-
-
-def test_ray_itself_takes_the_launcher_file() -> None:
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    document = yaml.safe_load(launcher_file(["10.0.0.1", "10.0.0.2"], user="me", key=None, python="python"))
-    prepared = prepare_config(document)
-    validate_config(prepared)
-    assert prepared["max_workers"] == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "expected a host name or address on each line, got 'none'"),
-        ("a b\n", "expected a host name or address on each line, got 'a b'"),
-        ("a\nb\na\n", "a is listed twice; remove one"),
-    ],
-)
-def test_a_file_of_hosts_that_cannot_be_right(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "hosts").write_text(text)
-    with pytest.raises(SpecError, match=message):
-        read_hosts(tmp_path / "hosts")
-    with pytest.raises(SpecError, match="cannot be read"):
-        read_hosts(tmp_path / "none")

@@ -5,6 +5,7 @@ import socket
 import threading
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,6 +212,34 @@ def test_tokens_are_looked_for_where_ray_does(
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(ClusterError, match="none: no such file; correct it, or unset it"):
         read_token()
+
+
+def test_behind_tls_with_an_authority_of_ones_own(
+    tls_dashboard: There, small_job: Make, authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, address = tls_dashboard
+    with pytest.raises(ClusterError) as caught:
+        Dashboard(address)
+    assert str(caught.value) == (
+        f"no TLS connection to {address}: CERTIFICATE_VERIFY_FAILED; if its certificate is signed by an authority of "
+        "your own, name that one's certificate in REQUESTS_CA_BUNDLE; if it speaks no TLS, use http://"
+    )
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority / "none.pem"))
+    with pytest.raises(ClusterError, match=r"none.pem cannot be used \(No such file or directory\); name a file of"):
+        Dashboard(address)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority / "ca.pem"))
+    target = RayTarget(address)
+    target.submit(Submission("a", small_job("data.csv=/data/small.csv"), {}))
+    fake.jobs["a"]["status"] = "RUNNING"
+    fake.output["a"] = "one\ntwo\n"
+    assert list(target.logs("a", follow=True)) == ["one", "two"], "over a WebSocket"
+    assert target.status("a").verdict == 0
+
+
+def test_tls_where_the_dashboard_speaks_none(dashboard: There) -> None:
+    address = dashboard[1].replace("http://", "https://")
+    with pytest.raises(ClusterError, match=f"no TLS connection to {address}: .*; if it speaks no TLS, use http://$"):
+        Dashboard(address)
 
 
 @pytest.mark.parametrize("address", ["auto", "ray://head:10001", "http://", "http://me:pw@head:8265", "head 8265"])
