@@ -98,7 +98,7 @@ render: setup
 	git diff --exit-code --stat -- tests/golden
 
 images: setup
-	$(BIN)/python -m pytest -m soak -s --timeout 5400 tests/images
+	$(BIN)/python -m pytest -m soak -s -rs --timeout 5400 tests/images
 
 test-cluster: setup
 	$(BIN)/python -m pytest -m cluster

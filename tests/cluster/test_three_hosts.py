@@ -1,7 +1,8 @@
 """A Ray cluster of three hosts, each with an address of its own, and an MLflow server that none of them is.
 
 Hosts are network namespaces on a bridge, so this needs root. They share a disk for checkpoints alone; metrics and
-model go to the server over HTTP, which keeps the former in PostgreSQL where Debian's package is installed.
+model go to the server over HTTP, which keeps the former in PostgreSQL where Debian's package is installed, and the
+latter in an S3-compatible store that the hosts do not know.
 """
 
 import json
@@ -56,17 +57,26 @@ def database(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def s3_store() -> Iterator[dict[str, str]]:
+    """An S3-compatible store with a bucket `files`; yields the variables that name it and its keys."""
+    moto = pytest.importorskip("moto.server", reason="moto's server needs flask and flask-cors")
+    thread = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    thread.start()
+    host, port = thread.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "ada", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    try:
+        requests.put(f"http://{host}:{port}/files", timeout=10).raise_for_status()
+        yield {"MLFLOW_S3_ENDPOINT_URL": f"http://{host}:{port}", "AWS_EC2_METADATA_DISABLED": "true", **keys}
+    finally:
+        thread.stop()
+
+
+@contextmanager
 def mlflow_server(folder: Path, store: str, host: str, variables: dict[str, str]) -> Iterator[str]:
-    """A tracking server that keeps the files of runs itself; yields its address."""
+    """A tracking server through which the files of runs reach the bucket `files`; yields its address."""
     address = f"{host}:5000"
     command = [PYTHON, "-m", "mlflow", "server", "--host", host, "--port", "5000", "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        store,
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
-    command += ["--allowed-hosts", address]
+    command += ["--backend-store-uri", store, "--artifacts-destination", "s3://files", "--allowed-hosts", address]
     path = os.pathsep.join([str(Path(PYTHON).parent), os.environ["PATH"]])
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(command, env={**variables, "PATH": path}, cwd=folder, stdout=log, stderr=log)
@@ -121,7 +131,8 @@ def there() -> Iterator[SimpleNamespace]:
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "c" * 64}
         stack.callback(lambda: end(processes_with(MARK, str(folder))))
         store = stack.enter_context(database(folder))
-        server = stack.enter_context(mlflow_server(folder, store, hosts.bridge, variables))
+        bucket = stack.enter_context(s3_store())
+        server = stack.enter_context(mlflow_server(folder, store, hosts.bridge, variables | bucket))
         ours = {**variables, MARK: str(folder)}
         start_ray(hosts, 0, folder, ours)
         start_ray(hosts, 1, folder, ours)
@@ -138,7 +149,9 @@ def there() -> Iterator[SimpleNamespace]:
             run=ringmaster,
             url=f"http://{hosts.addresses[0]}:8265",
             server=server,
+            bucket=f"{bucket['MLFLOW_S3_ENDPOINT_URL']}/files",
             folder=folder,
+            variables=variables,
             join=lambda: start_ray(hosts, 2, folder, ours),
         )
 
@@ -147,6 +160,11 @@ def end(processes: list) -> None:
     for process in processes:
         process.terminate()
     end_processes(processes)
+
+
+def follow(there: SimpleNamespace, id: str) -> subprocess.Popen[str]:
+    command = [PYTHON, "-m", "orchestrator", "logs", id, "-f", "--folder", f"{there.folder}/shared"]
+    return subprocess.Popen(command, cwd=there.folder, env=there.variables, stdout=subprocess.PIPE, text=True)
 
 
 def test_jobs_on_three_hosts_with_a_remote_tracking_server(there: SimpleNamespace) -> None:
@@ -162,7 +180,24 @@ def test_jobs_on_three_hosts_with_a_remote_tracking_server(there: SimpleNamespac
     output = there.run("logs", "two", "-f", *runs)
     assert "rank 1 runs on" in output
     assert "registered digits@champion (version 1)" in output
-    there.join()
+
+    grow = ("cluster.min_workers=2", "cluster.workers=3", "train.epochs=100000")
+    there.run(*submit, *grow, "--id", "elastic")
+    with follow(there, "elastic") as following:
+        seen: list[str] = []
+        for line in following.stdout:
+            if not seen and "loss" in line:
+                there.join()
+            if "loss" in line or seen:
+                seen.append(line)
+            if len(seen) > 1 and "rank 2 runs on" in line:
+                break
+        epoch = next(line for line in following.stdout if "loss" in line)
+        assert there.run("stop", "elastic", *runs) == "elastic was stopped\n"
+        following.stdout.read()
+    assert int(epoch.split("/")[0].split()[-1]) > 1, "it went on from a checkpoint"
+    there.run("wait", "elastic", *runs, code=130)
+
     there.run("plan", "digits", "cluster.workers=3", "--address", there.url)
     there.run(*submit, "cluster.workers=3", "--id", "three")
     there.run("wait", "three", *runs)
@@ -170,10 +205,12 @@ def test_jobs_on_three_hosts_with_a_remote_tracking_server(there: SimpleNamespac
     assert "rank 2 runs on" in output
     assert "registered digits@champion (version 2)" in output
 
-    three, two = json.loads(there.run("jobs", *runs, "--json"))["jobs"]
-    assert [(one["id"], one["state"]) for one in (three, two)] == [("three", "SUCCEEDED"), ("two", "SUCCEEDED")]
+    three, elastic, two = json.loads(there.run("jobs", *runs, "--json"))["jobs"]
+    states = [(one["id"], one["state"]) for one in (three, elastic, two)]
+    assert states == [("three", "SUCCEEDED"), ("elastic", "STOPPED"), ("two", "SUCCEEDED")]
     assert three["mlflow_url"].startswith(f"{there.server}/#/experiments/")
     client = MlflowClient(there.server, there.server)
+    assert client.get_run(elastic["mlflow_url"].rpartition("/")[2]).info.status == "KILLED"
     run = client.get_run(three["mlflow_url"].rpartition("/")[2])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test_accuracy"] > 0.5
@@ -185,3 +222,4 @@ def test_jobs_on_three_hosts_with_a_remote_tracking_server(there: SimpleNamespac
     finally:
         mlflow.set_tracking_uri(None)
     assert {"model.keras", "preprocessing.json", "golden.json"} <= files
+    assert "/model.keras</Key>" in requests.get(there.bucket, timeout=30).text, "they lie in the bucket"

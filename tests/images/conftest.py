@@ -34,9 +34,9 @@ class Images:
     def make_base(self) -> None:
         """The base image under the name in the Dockerfiles' FROM lines."""
         tree = self._folder / "base"
-        with (self._folder / "debootstrap.log").open("w") as log:
-            debootstrap = ["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(tree)]
-            subprocess.run(debootstrap, check=True, stdout=log, stderr=log)
+        debootstrap = ["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(tree)]
+        done = subprocess.run(debootstrap, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        assert done.returncode == 0, f"debootstrap: {done.stdout[-2000:]}"
         shutil.rmtree(tree / "var" / "cache" / "apt" / "archives")
         archive = self._folder / "base.tar"
         subprocess.run(["tar", "--create", "--file", str(archive), "--directory", str(tree), "."], check=True)
@@ -108,8 +108,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
             store.build(name)
         yield store
     finally:
-        store.buildah("rm", "--all")
-        shutil.rmtree(folder)
+        try:
+            store.buildah("rm", "--all")
+        finally:
+            shutil.rmtree(folder)
 
 
 @pytest.fixture
