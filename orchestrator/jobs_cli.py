@@ -4,7 +4,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from configs.errors import SpecError
+from configs.errors import ClusterError, SpecError
 from configs.load import load_spec
 from orchestrator import console
 from orchestrator.command import DEFAULT_FOLDER, Debug, Folder, Job, Json, Overrides, Verbose, command, print_json
@@ -160,11 +160,15 @@ def stop(
 ) -> None:
     """End a job in order: its MLflow run is closed as KILLED."""
     _, target = _find(id, choose(to, address=address, namespace=namespace, context=context), folder)
+    page = None
+    with suppress(ClusterError):  # looked at before: afterwards the job may be gone; what is wrong `stop` says better
+        page = target.status(id).mlflow_url
     message = target.stop(id)
     if as_json:
-        print_json({"id": id, "message": message})
-    else:
-        console.out.print(message, markup=False)
+        print_json({"id": id, "message": message, "mlflow_url": page})
+        return
+    console.out.print(message, markup=False)
+    _show_run(page)
 
 
 @command("ringmaster wait titanic-7f3a && echo trained")
@@ -233,5 +237,9 @@ def _show(status: JobStatus, *, as_json: bool) -> None:
         return
     why = f": {status.reason}" if status.reason else ""
     console.out.print(f"{status.id} {status.state}{why}", markup=False)
-    if status.mlflow_url:
-        console.out.print(f"MLflow run: {status.mlflow_url}", markup=False)
+    _show_run(status.mlflow_url)
+
+
+def _show_run(page: str | None) -> None:
+    if page:
+        console.out.print(f"MLflow run: {page}", markup=False)

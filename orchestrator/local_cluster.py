@@ -135,9 +135,10 @@ def _ray_start(*options: str) -> None:
     if code:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         telling = [line for line in lines if "Error" in line or "already" in line]
+        tls = ", and with RAY_USE_TLS its certificate must name that address" if os.environ.get("RAY_USE_TLS") else ""
         raise ClusterError(
             f"Ray did not start: {(telling or lines or ['it took too long'])[-1][:300]}; `ringmaster doctor` looks "
-            "for what is wrong with this machine"
+            f"for what is wrong with this machine{tls}"
         )
 
 

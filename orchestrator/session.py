@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -21,7 +20,6 @@ from configs.cluster import ClusterSpec
 from configs.errors import ClusterError
 
 MIB = 2**20
-CONNECT_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 10.0
 
 
@@ -37,19 +35,17 @@ def ray_session(cluster: ClusterSpec, *, data_bytes: int, logs: Path, verbose: b
         with _private_cluster(data_bytes, logs, verbose):
             yield
         return
-    _require_answer(cluster.address)
+    before = os.environ.get("RAY_AUTH_MODE")
+    if (mode := _auth_mode(cluster.address)) is not None:
+        os.environ["RAY_AUTH_MODE"] = mode
+        _read_token_mode()
     try:
-        with _own_sigterm():
-            ray.init(address=cluster.address, log_to_driver=verbose, logging_level=_level(verbose))
-    except Exception as error:  # ray raises a dozen unrelated types here
-        raise ClusterError(
-            f"no Ray cluster answers at cluster.address={cluster.address!r} ({' '.join(str(error).split())[:300]}). "
-            "Check the address, and RAY_AUTH_MODE and RAY_AUTH_TOKEN where it asks for a token"
-        ) from error
-    try:
+        _join(cluster.address, verbose)
         yield
     finally:
         ray.shutdown()
+        _set("RAY_AUTH_MODE", before)
+        _read_token_mode()
 
 
 RAY_ENVIRONMENT = {
@@ -61,22 +57,29 @@ RAY_ENVIRONMENT = {
 }
 
 
-def _require_answer(address: str) -> None:
-    """Raise ClusterError at once where nothing listens; Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
+def _auth_mode(address: str) -> str | None:
+    """The RAY_AUTH_MODE that the cluster wants: a client of the other mode is lost there. None where Ray finds it."""
+    _, _, port = address.rpartition(":")
     if "://" in address or (address != "auto" and not port.isdecimal()):
         raise ClusterError(
             f"cluster.address={address!r}: expected auto, or host:port of a Ray head node "
             "(its port is 6379 by default)"
         )
     if address == "auto":
-        return
+        return None
+    from orchestrator.head_node import wants_token
+
+    return "token" if wants_token(address) else "disabled"
+
+
+def _join(address: str, verbose: bool) -> None:
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
-    except OSError as error:
+        with _own_sigterm():
+            ray.init(address=address, log_to_driver=verbose, logging_level=_level(verbose))
+    except Exception as error:  # ray raises a dozen unrelated types here
         raise ClusterError(
-            f"no Ray cluster answers at cluster.address={address!r} ({error}); check that the head node runs, and "
-            "that its port can be reached from here"
+            f"the Ray cluster at cluster.address={address!r} cannot be joined ({' '.join(str(error).split())[:300]}); "
+            "this machine has to reach all ports of its nodes, and they those of this one"
         ) from error
 
 
@@ -129,11 +132,15 @@ def _private_cluster(data_bytes: int, logs: Path, verbose: bool) -> Iterator[Non
         keep_logs(folder, logs)
         shutil.rmtree(folder, ignore_errors=True)
         for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+            _set(name, value)
         _read_token_mode()  # or a Ray that is started later in this process would want our token
+
+
+def _set(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
 
 
 def _read_token_mode() -> None:

@@ -193,7 +193,8 @@ def test_jobs_on_three_hosts_with_a_remote_tracking_server(there: SimpleNamespac
             if len(seen) > 1 and "rank 2 runs on" in line:
                 break
         epoch = next(line for line in following.stdout if "loss" in line)
-        assert there.run("stop", "elastic", *runs) == "elastic was stopped\n"
+        stopped = there.run("stop", "elastic", *runs)
+        assert stopped.startswith(f"elastic was stopped\nMLflow run: {there.server}/#/experiments/")
         following.stdout.read()
     assert int(epoch.split("/")[0].split()[-1]) > 1, "it went on from a checkpoint"
     there.run("wait", "elastic", *runs, code=130)

@@ -6,18 +6,12 @@ import shutil
 import ssl
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import mlflow
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from mlflow.tracking import MlflowClient
 
 from configs.job import JobSpec
@@ -55,34 +49,6 @@ def fake_dashboard() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Path:
-    """A folder with a certificate authority of its own, `ca.pem`, and a server's `server.pem` and `server.key`."""
-    issuer, server = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("our own", "server"))
-    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    start = datetime.now(UTC) - timedelta(hours=1)
-
-    def signed(name: x509.Name, public: Any, *extensions: tuple[x509.ExtensionType, bool]) -> bytes:
-        builder = x509.CertificateBuilder(issuer, name, public, x509.random_serial_number())
-        builder = builder.not_valid_before(start).not_valid_after(start + timedelta(days=1))
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical)
-        return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    public = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
-    usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
-    ca = signed(issuer, ca_key.public_key(), (x509.BasicConstraints(True, None), True), (usage, True), (public, False))
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    signer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(public)
-    (tmp_path / "ca.pem").write_bytes(ca)
-    (tmp_path / "server.pem").write_bytes(signed(server, key.public_key(), (alternative, False), (signer, False)))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "server.key").write_bytes(private)
-    return tmp_path
 
 
 @pytest.fixture

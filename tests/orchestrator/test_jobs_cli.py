@@ -41,7 +41,7 @@ def test_a_job_is_found_again_by_its_id_alone(ask: Ask, dashboard: There, small_
     shown = ask("status", id)
     assert (shown.code, shown.out) == (0, f"{id} FAILED: no rows\nMLflow run: {PAGE}\n")
     assert ask("wait", id).code == 3
-    assert ask("stop", id).out == f"{id} had ended already (failed); nothing was stopped\n"
+    assert ask("stop", id).out == f"{id} had ended already (failed); nothing was stopped\nMLflow run: {PAGE}\n"
     listed = json.loads(ask("jobs", "--address", address, "--json").out)["jobs"]
     assert listed == [
         {
@@ -69,7 +69,8 @@ def test_json_is_one_object(ask: Ask, dashboard: There, small_job: Make) -> None
     }
     fake.output["mine"] = "one\ntwo\n"
     assert json.loads(ask("logs", "mine", "--json").out) == {"id": "mine", "lines": ["one", "two"]}
-    assert json.loads(ask("stop", "mine", "--json").out) == {"id": "mine", "message": "mine was stopped"}
+    stopped = {"id": "mine", "message": "mine was stopped", "mlflow_url": None}
+    assert json.loads(ask("stop", "mine", "--json").out) == stopped
     waited = ask("wait", "mine", "--json")
     assert (waited.code, json.loads(waited.out)["state"]) == (130, "STOPPED")
     assert json.loads(ask("status", "mine", "--json").out)["exit_code"] is None
