@@ -66,7 +66,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
-    """A folder with an authority's certificate, `ca.pem`, and what it signed for this machine: `server.pem`, `.key`."""
+    """A folder with an authority's certificate, `ca.pem`, and this machine's, `server.pem` and `server.key`."""
     issuer, server = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("our own", "server"))
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     start = datetime.now(UTC) - timedelta(hours=1)

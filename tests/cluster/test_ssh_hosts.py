@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,6 +46,7 @@ ListenAddress {address}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/key.pub
 PasswordAuthentication no
+KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
 PidFile none
@@ -162,6 +164,11 @@ def test_a_cluster_by_ssh_from_up_to_down(there: SimpleNamespace) -> None:
         f"error: /no/python on {head.address} does not have Ringmaster (bash: /no/python: No such file or "
         "directory); name the interpreter that has it with --python"
     )
+    error = there.run("cluster", "up", *reach[:-1], "host_key", "--python", PYTHON, code=1).err
+    assert error.splitlines()[-1] == (
+        f"error: root@{head.address} cannot be reached by ssh: root@{head.address}: Permission denied (publickey).; "
+        "check host, --user and --key"
+    )
     up = there.run("cluster", "up", *reach, "--python", PYTHON, "--cpus-per-node", "1")
     url = f"http://{head.address}:8265"
     assert f"a Ray cluster answers at {url}\n" in up.out
@@ -189,6 +196,10 @@ def test_a_cluster_by_ssh_from_up_to_down(there: SimpleNamespace) -> None:
     assert (listed["id"], listed["state"], listed["exit_code"]) == ("first", "SUCCEEDED", 0)
     assert holders(token, there.folder, there.hosts[:USER]) == tokens
 
+    (raylet,) = [process for process in worker.processes() if process.name() == "raylet"]
+    raylet.kill()
+    while raylet.is_running() or "raylet" not in names(worker):
+        time.sleep(0.5)  # until the head has started it again
     down = there.run("cluster", "down", "--hosts", "hosts.txt")
     assert down.out == "ended Ray on 2 host(s)\n"
     for host in (head, worker):

@@ -1,7 +1,9 @@
 """The launcher file for hosts that are reached by ssh; `tests/cluster/test_ssh_hosts.py` starts a cluster with one."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -95,6 +97,22 @@ def test_what_is_wrong_is_said_before_a_host_is_asked(hosts: Path, monkeypatch: 
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ClusterError, match="^ssh and rsync not found, and Ray's launcher needs them: apt-get install"):
         up(hosts, options, say=silent, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--hosts", "hosts.txt", "--nodes", "2"],
+            "--nodes is for a cluster on this machine; with --hosts every host",
+        ),
+        (["--python", "/opt/python"], "--user, --key and --python go with --hosts"),
+        (["--hosts", "none.txt"], "--hosts none.txt cannot be read: "),
+    ],
+)
+def test_options_that_do_not_go_together(ask: Callable[..., SimpleNamespace], arguments: list, message: str) -> None:
+    done = ask("cluster", "up", *arguments)
+    assert (done.code, done.out, done.err.startswith(f"error: {message}")) == (1, "", True), done.err
 
 
 def test_down_without_what_up_left(hosts: Path) -> None:
