@@ -127,7 +127,13 @@ def there() -> Iterator[SimpleNamespace]:
         except SystemExit as error:
             pytest.skip(f"network namespaces cannot be made here: {error}")
         variables = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
-        variables |= {"HOME": str(folder), "PYTHONPATH": str(ROOT), "NO_PROXY": "*", "no_proxy": "*"}
+        variables |= {
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+            "PYTHONPATH": str(ROOT),
+            "NO_PROXY": "*",
+            "no_proxy": "*",
+        }
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "c" * 64}
         stack.callback(lambda: end(processes_with(MARK, str(folder))))
         store = stack.enter_context(database(folder))
