@@ -1,5 +1,7 @@
 """Keras callbacks of a Ringmaster job: what goes to the driver while a rank trains."""
 
+import os
+import shutil
 import sys
 import tempfile
 import time
@@ -9,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import psutil
 import ray.train
 
 from configs.errors import SpecError, TrainingError
@@ -144,11 +147,22 @@ class ResumeMetrics(keras.callbacks.Callback):
         self._counted = None
 
 
+CHECKPOINT_FOLDER = "ringmaster-checkpoint-"
+
+
+def remove_leftovers() -> None:
+    """Remove the temporary checkpoints of processes that were killed while they wrote one."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{CHECKPOINT_FOLDER}*"):
+        pid = folder.name.removeprefix(CHECKPOINT_FOLDER).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def report_checkpoint(
     model: keras.Model, report: dict[str, Any], progress: checkpoint.Progress, counted: Sequence[np.ndarray] = ()
 ) -> None:
     """Rank 0 writes a checkpoint, and every rank reports to Ray Train; a collective."""
-    with tempfile.TemporaryDirectory(prefix="ringmaster-checkpoint-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{CHECKPOINT_FOLDER}{os.getpid()}-") as folder:
         written = None
         if hvd.rank() == 0:
             checkpoint.save(model, progress, Path(folder), counted)

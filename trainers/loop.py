@@ -19,7 +19,7 @@ import tensorflow as tf
 from configs.errors import TrainingError
 from trainers import checkpoint, hvd
 from trainers.augment import Augmentation
-from trainers.callbacks import EpochReport, LiveProgress, ResumeMetrics, StepCheckpoint
+from trainers.callbacks import EpochReport, LiveProgress, ResumeMetrics, StepCheckpoint, remove_leftovers
 from trainers.checkpoint import Progress
 from trainers.data import batch_rows, evaluation_dataset, may_be_empty, steps_per_epoch, training_dataset
 from trainers.finite import LossWatch, RowsOf, StopAtBadLoss
@@ -57,6 +57,7 @@ def train(job: WorkerJob) -> Outcome:
     Raises SpecError when the model does not fit the job, TrainingError when the ranks differ.
     """
     _announce(job)
+    remove_leftovers()
     _take_gpu_memory_as_needed()
     add_import_paths(job.import_paths)
     splits = {name: ray.get(ref) for name, ref in job.splits.items()}

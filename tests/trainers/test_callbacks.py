@@ -1,7 +1,10 @@
 """What a rank sends to the driver, and which epochs it refuses to report."""
 
 import json
+import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +17,7 @@ import ray.train
 from configs.errors import SpecError, TrainingError
 from configs.job import JobSpec
 from trainers import callbacks, hvd
-from trainers.callbacks import EpochReport, LiveProgress, StepCheckpoint
+from trainers.callbacks import CHECKPOINT_FOLDER, EpochReport, LiveProgress, StepCheckpoint, remove_leftovers
 
 Make = Callable[..., JobSpec]
 
@@ -167,3 +170,14 @@ def test_without_a_feed_there_is_silence(clock: Clock) -> None:
     live = LiveProgress(None, rows=8, steps=1)
     live.on_epoch_begin(0)
     live.on_train_batch_end(0, {"loss": 1.0})
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    names = (f"{CHECKPOINT_FOLDER}{int(ended.stdout)}-a", f"{CHECKPOINT_FOLDER}{os.getpid()}-b", "other")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").write_text("")
+    remove_leftovers()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
