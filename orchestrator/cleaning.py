@@ -9,7 +9,7 @@ import pandas as pd
 
 from configs.data import DataSpec
 from configs.errors import DataError
-from configs.preprocessing import MISSING_TEXTS, Columns, as_texts
+from configs.preprocessing import MISSING_TEXTS, Columns, as_numbers, as_texts, text_array
 
 SHOWN = 5
 """So many of the rows that were left out are named."""
@@ -36,9 +36,9 @@ class Clean:
 
 
 def clean(columns: Columns, data: DataSpec) -> Clean:
-    """Leave out what `data.bad_rows: skip` and `data.drop_duplicates` allow to leave out.
+    """Leave out what `data.bad_rows: skip` allows to leave out.
 
-    Without them every row stays, and preprocessing names the first bad one. Raises DataError when nothing is left.
+    Without it every row stays, and preprocessing names the first bad one. Raises DataError when nothing is left.
     """
     left = sift(columns, data)
     require_some(len(left.source_rows), len(columns[data.target.column]), left.dropped)
@@ -68,8 +68,6 @@ def sift(columns: Columns, data: DataSpec) -> Clean:
     if data.bad_rows == "skip":
         for reason, bad in _bad(columns, data):
             drop(bad, reason)
-    if data.drop_duplicates:
-        drop(_repeated(columns, data, kept), REPEATED)
     left = dict(columns) if kept.all() else {name: column[kept] for name, column in columns.items()}
     return Clean(left, np.flatnonzero(kept), tuple(dropped))
 
@@ -88,7 +86,7 @@ def _bad(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
         bad = _no_number(columns[target], missing_is_bad=data.window is None)
         found.append((f"the target {target!r} is no finite number", bad))
     else:
-        missing = np.array([text is None for text in as_texts(target, columns[target])])
+        missing = np.array([text is None for text in as_texts(target, columns[target])], bool)
         found.append((f"the target {target!r} is missing", missing))
     return found
 
@@ -105,16 +103,32 @@ def _no_number(values: np.ndarray, *, missing_is_bad: bool) -> np.ndarray:
     return np.asarray(bad & ~missing)
 
 
-def _repeated(columns: Columns, data: DataSpec, kept: np.ndarray) -> np.ndarray:
-    """(rows,) whether an equal row that is kept stands before."""
-    used = [name for name in data.columns if name != data.id]
-    keys = {}
-    for name in used:
-        values = columns[name]
-        keys[name] = [value.tobytes() for value in values] if values.ndim > 1 else values
-    repeated = np.zeros(len(kept), bool)
-    repeated[kept] = pd.DataFrame(keys)[kept].duplicated().to_numpy()
-    return repeated
+def without_repeated(rows: Clean, data: DataSpec) -> Clean:
+    """Keep the first of rows that are equal in all columns of the job (but the id). Columns are plain."""
+    keys = comparable(rows.columns, data)
+    frame = {name: [one.tobytes() for one in values] if values.ndim > 1 else values for name, values in keys.items()}
+    repeated = pd.DataFrame(frame).duplicated().to_numpy()
+    if not repeated.any():
+        return rows
+    numbers = rows.source_rows[repeated]
+    dropped = Dropped(REPEATED, len(numbers), tuple((numbers[:SHOWN] + 1).tolist()))
+    left = {name: column[~repeated] for name, column in rows.columns.items()}
+    return Clean(left, rows.source_rows[~repeated], (*rows.dropped, dropped))
+
+
+def comparable(columns: Columns, data: DataSpec) -> dict[str, np.ndarray]:
+    """The columns that make rows equal, each of one type whatever the file or the block it comes from.
+
+    columns: features as `plain_columns` gives them, the others raw.
+    """
+    numbers = {data.sample_weight, data.target.column if data.target.kind == "number" else None}
+    found = {}
+    for name in data.columns:
+        if name in data.features:
+            found[name] = columns[name]
+        elif name != data.id:
+            found[name] = (as_numbers if name in numbers else text_array)(name, columns[name])
+    return found
 
 
 def together(several: Iterable[Iterable[Dropped]]) -> tuple[Dropped, ...]:

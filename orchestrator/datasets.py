@@ -15,7 +15,7 @@ from configs.errors import DataError
 from configs.job import JobSpec
 from configs.preprocessing import BadValue, Columns, FittedTarget, Preprocessing, infer, plain_columns, window_starts
 from configs.preprocessing.inference import kinds_shown
-from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Clean, Dropped, clean, told
+from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Clean, Dropped, clean, told, without_repeated
 from orchestrator.loading import Loading
 from orchestrator.report import Facts
 from orchestrator.sources import Loaded, from_function, load_columns
@@ -56,8 +56,9 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
     data = infer(loaded.columns, spec.data)
     rows = clean(loaded.columns, data)
     with naming_rows(loaded, rows.source_rows):
-        plain = plain_columns(rows.columns, data.features)
-    examples = make_examples(replace(rows, columns=plain), data)
+        rows = replace(rows, columns=plain_columns(rows.columns, data.features))
+        rows = without_repeated(rows, data) if data.drop_duplicates else rows
+    examples = make_examples(rows, data)
     columns, labels, target = examples.columns, examples.labels, data.target.column
     given = loaded.given(examples.source_rows)
     with naming_rows(loaded, examples.source_rows):

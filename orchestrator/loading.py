@@ -1,20 +1,22 @@
 """Whether the rows of a job are held in memory or streamed from disk: as the job says, or as they fit."""
 
+import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import psutil
 
 from configs.errors import SpecError
 from configs.job import JobSpec
+from orchestrator.limits import free_memory
 from orchestrator.sources import found_files
 from orchestrator.sources.functions import called_source
-from orchestrator.sources.places import COMPRESSIONS, File, Found
+from orchestrator.sources.places import COMPRESSIONS, Found
 
 GROWTH = {"csv": 6, "parquet": 6, "json": 8, "tfrecord": 6, "npz": 3, "idx": 4, "images": 20, "text": 8}
 """Bytes in memory for a byte of a file, while rows are loaded: raw values, texts as Python objects among them, and
@@ -43,21 +45,23 @@ class Loading:
 @contextmanager
 def chosen_loading(spec: JobSpec) -> Iterator[Loading]:
     """Raises DataError where a file is not there, SpecError where streaming is asked of what cannot be streamed."""
-    if spec.data.function is None:
-        yield _of_files(spec)
-        return
-    folder = spec.folder.absolute() / "stream" / f"source-{uuid4().hex}"
+    folder = stream_folder(spec)
     try:
-        yield _of_function(spec, folder)
+        yield _of_files(spec) if spec.data.function is None else _of_function(spec, folder / "source")
     finally:
-        remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.parent.rmdir()  # the last one shuts the door
 
 
-def remove(folder: Path) -> None:
-    """Remove a folder of stored rows, and the one it lies in with the last of them."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):
-        folder.parent.rmdir()
+def stream_folder(spec: JobSpec) -> Path:
+    """Where this process stores rows. Folders of processes of this host that were killed are removed first."""
+    parent, host = spec.folder.absolute() / "stream", socket.gethostname()
+    for left in parent.glob(f"{host}-*"):
+        pid = left.name.removeprefix(f"{host}-")
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return parent / f"{host}-{os.getpid()}"
 
 
 def _of_files(spec: JobSpec) -> Loading:
@@ -71,8 +75,8 @@ def _of_files(spec: JobSpec) -> Loading:
 
 def _of_function(spec: JobSpec, folder: Path) -> Loading:
     data, found = spec.data, called_source(spec.data, spec.home, folder, _wants_disk(spec))
-    if isinstance(found, File):
-        return Loading(True, f"as data.loading={data.loading}", {"train": Found([found], "parquet")})
+    if isinstance(found, Found):
+        return Loading(True, f"as data.loading={data.loading}", {"train": found})
     if data.loading == "streaming":
         raise SpecError(
             f"data.loading=streaming needs files or a ray.data.Dataset, but {data.function} gives rows in memory; "
@@ -100,23 +104,6 @@ def _memory(found: Found) -> int:
         file.size * GROWTH[found.format] * (COMPRESSED if file.base.lower().endswith(COMPRESSIONS) else 1)
         for file in found.files
     )
-
-
-def free_memory() -> int:
-    """Bytes that this process may still take: of the machine, or of the container that it runs in."""
-    free = psutil.virtual_memory().available
-    for limit, used in CGROUPS:
-        try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):  # no such file, or the limit is "max"
-            continue
-    return max(free, 0)
-
-
-CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
 
 
 def size_shown(count: int) -> str:

@@ -14,10 +14,10 @@ from configs.job import JobSpec
 from configs.preprocessing import describe
 from orchestrator.datasets import Prepared, prepare
 from orchestrator.engine import Event, train
-from orchestrator.loading import Loading, chosen_loading
+from orchestrator.loading import Loading, chosen_loading, stream_folder
 from orchestrator.modules import check_model_function
 from orchestrator.registry import Registered, register
-from orchestrator.report import digest, page, warnings
+from orchestrator.report import page, warnings
 from orchestrator.session import ray_session, require_resources
 from orchestrator.streaming import on_ray, streamed
 from orchestrator.tracking import Client, Tracker, connect, make_folder, tracking_uri
@@ -100,8 +100,8 @@ def _prepared_job(
             if data is not None:
                 yield OpenJob(spec, data, client, name)
                 return
-            folder = spec.folder.absolute() / "stream" / name
-            with streamed(spec, loading, on_ray(loading.files), folder, _noted(on_event)) as rows:
+            folder = stream_folder(spec) / name
+            with streamed(spec, loading, on_ray(loading.files, folder), folder, _noted(on_event)) as rows:
                 yield OpenJob(spec, rows, client, name)
 
 
@@ -157,7 +157,7 @@ def report(tracker: Tracker, spec: JobSpec, data: Prepared) -> list[str]:
     """
     facts = data.facts
     try:
-        fingerprint = facts.fingerprint or digest(facts.columns, facts.labels)
+        fingerprint = facts.fingerprint
         tracker.log_dataset(
             spec.name,
             fingerprint,

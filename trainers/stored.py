@@ -18,9 +18,10 @@ from configs.errors import DataError
 from trainers.job import Split
 from trainers.order import Order, WindowedOrder
 
-SHARD_BYTES = 8 * 2**20
 WINDOW_BYTES = 128 * 2**20
 """Rows that are shuffled with each other, where the job does not say how many."""
+SHARD_BYTES = WINDOW_BYTES // 256
+"""A window takes so many pieces of the source from all over it: rows that are sorted by class are mixed too."""
 TARGET, WEIGHT, SOURCE_ROW = "target", "weight", "source_row"
 INPUT = "input:"
 

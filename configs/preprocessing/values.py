@@ -137,6 +137,8 @@ def _slow_numbers(column: str, values: np.ndarray, plain: np.ndarray) -> np.ndar
 def _as_number(column: str, values: np.ndarray, index: int, value: Any) -> float:
     if value is None or (isinstance(value, str) and value in MISSING_TEXTS):
         return np.nan
+    if isinstance(value, str) and (value in TRUTH or value in TRUTH.values()):
+        return float(TRUTH.get(value, value) == "True")
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:

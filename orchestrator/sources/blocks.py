@@ -71,6 +71,7 @@ class Reading:
     kinds: how the job uses a column, where it says so; the others keep the type they have in the file.
     wanted: columns to read; None reads all. required: those that must be there then.
     whole: the rows will be held in memory together, so a block may be a whole file.
+    image_size: (height, width) of images that are not resized; by default that of the first file.
     """
 
     read: ReadSpec = ReadSpec()
@@ -79,6 +80,7 @@ class Reading:
     required: tuple[str, ...] = ()
     bad: BadRows = field(default_factory=BadRows)
     whole: bool = False
+    image_size: tuple[int, int] | None = None
 
     @classmethod
     def of(

@@ -63,6 +63,11 @@ class _Table:
             options = self._convert(names, texts)
             skipped.clear()
             table = self._attempt(lambda: self._read(options, skipped.append, threads=False))
+        times = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
+        if times:  # they stay as they are written, as in blocks
+            options = self._convert(names, declared | dict.fromkeys(times, pa.string()))
+            skipped.clear()
+            table = self._attempt(lambda: self._read(options, skipped.append, threads=False))
         for problem in skipped:
             self.reading.bad.add(problem)
         yield Block({name: from_arrow(table[name]) for name in names}, self.file.name, 1)

@@ -15,7 +15,7 @@ import pyarrow.parquet
 from configs.data import DataSpec
 from configs.errors import DataError, SpecError
 from orchestrator.sources.blocks import from_arrow
-from orchestrator.sources.places import File
+from orchestrator.sources.places import File, Found
 
 
 def call_source(data: DataSpec, home: Path) -> dict[str, np.ndarray]:
@@ -25,8 +25,8 @@ def call_source(data: DataSpec, home: Path) -> dict[str, np.ndarray]:
 
 def called_source(
     data: DataSpec, home: Path, folder: Path, wants_disk: Callable[[int], bool]
-) -> dict[str, np.ndarray] | File:
-    """Call data.function; a ray.data.Dataset of a size that is wanted on disk becomes a Parquet file in the folder.
+) -> dict[str, np.ndarray] | Found:
+    """Call data.function; a ray.data.Dataset of a size that is wanted on disk becomes Parquet files in the folder.
 
     Raises SpecError when it raises or returns something else.
     """
@@ -35,7 +35,7 @@ def called_source(
         return _stored(dataset, folder, data) if wants_disk(dataset.size_bytes() or 0) else _collected(dataset)
 
     result = _called(data, home, taken)
-    return result if isinstance(result, File) else _columns(str(data.function), result)
+    return result if isinstance(result, Found) else _columns(str(data.function), result)
 
 
 def _columns(name: str, returned: Any) -> dict[str, np.ndarray]:
@@ -60,7 +60,10 @@ def _called(data: DataSpec, home: Path, taken: Callable[[Any], Any]) -> Any:
     before = _ray_runs()
     try:
         result = getattr(importlib.import_module(module_name), function_name)(**data.params)
-        return taken(result) if _is_ray_dataset(result) else result
+        if not _is_ray_dataset(result):
+            return result
+        result.context.execution_options.preserve_order = True  # a row's place decides which part it is in
+        return taken(result)
     except Exception as error:
         text = " ".join(str(error).split())
         raise SpecError(f"data.function {name} raised {type(error).__name__}: {text}") from error
@@ -101,24 +104,21 @@ def _collected(dataset: Any) -> dict[str, np.ndarray]:
     return {name: np.concatenate([batch[name] for batch in batches]) for name in names}
 
 
-def _stored(dataset: Any, folder: Path, data: DataSpec) -> File:
-    """All rows of a ray.data.Dataset, streamed into a Parquet file in their order."""
-    from ray.data import DataContext
-
-    DataContext.get_current().execution_options.preserve_order = True
+def _stored(dataset: Any, folder: Path, data: DataSpec) -> Found:
+    """All rows of a ray.data.Dataset, streamed into Parquet files in their order."""
     folder.mkdir(parents=True)
-    path = folder / "rows.parquet"
-    writer: Any = None
+    files: list[File] = []
     for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
         table = pa.table({name: _arrow(values) for name, values in batch.items()})
-        if not table.num_rows:
-            continue
-        writer = writer or pa.parquet.ParquetWriter(path, table.schema)
-        writer.write_table(table.cast(writer.schema))
-    if writer is None:
+        if table.num_rows:
+            # A file each, as a column may have another type where all of its values are missing.
+            path = folder / f"{len(files):06}.parquet"
+            pa.parquet.write_table(table, path)
+            name = f"data.function {data.function}, block {len(files) + 1}"
+            files.append(File(name, str(path), pa.fs.LocalFileSystem(), path.stat().st_size))
+    if not files:
         raise DataError(f"data.function {data.function} has no rows; a job needs at least a few to train on")
-    writer.close()
-    return File(f"data.function {data.function}", str(path), pa.fs.LocalFileSystem(), path.stat().st_size)
+    return Found(files, "parquet")
 
 
 def _arrow(values: np.ndarray) -> pa.Array:

@@ -30,7 +30,7 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     if "image" not in names:  # to count rows, none need be decoded
         yield Block({"label": np.array([file.folder for file in files], object)}, files[0].name, 1)
         return
-    size = (read.height, read.width) if read.height and read.width else _size(files[0], read)
+    size = reading.image_size or image_size(files[0], read)
     shape = (*size, read.channels)
     step = len(files) if reading.whole else max(1, BLOCK_BYTES // math.prod(shape))
     for start in range(0, len(files), step):
@@ -64,7 +64,10 @@ def _in_threads(work: Callable[[int], str], count: int, reading: Reading) -> lis
     return problems
 
 
-def _size(file: File, read: ReadSpec) -> tuple[int, int]:
+def image_size(file: File, read: ReadSpec) -> tuple[int, int]:
+    """(height, width) that images are resized to, or else that of a file. Raises DataError."""
+    if read.height and read.width:
+        return read.height, read.width
     pixels = _pixels_of(file, read)
     if isinstance(pixels, str):
         raise DataError(pixels)

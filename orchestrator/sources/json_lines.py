@@ -17,15 +17,21 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     """Give the objects as rows; a key that some lack is missing there. Raises DataError naming file and line."""
     for file in files:
         names: list[str] | None = None
+        found: dict[str, None] = {}
         first = 1
         parts = _together(file, reading) if reading.whole else _objects(file, reading)
         for rows in parts:
+            found |= dict.fromkeys(key for row in rows.values() for key in row)
             if names is None:
-                names = reading.choose(dict.fromkeys(key for row in rows.values() for key in row), file.name)
+                # In blocks, what is asked for may come later in the file.
+                late = reading.wanted is not None and not reading.whole
+                names = list(reading.wanted or ()) if late else reading.choose(found, file.name)
             values = {name: [row.get(name) for row in rows.values()] for name in names}
             columns = {name: from_values(column, reading.kinds.get(name)) for name, column in values.items()}
             yield Block(columns, file.name, first)
             first += len(rows)
+        if names is not None:
+            reading.choose(found, file.name)
 
 
 def _together(file: File, reading: Reading) -> Iterator[Rows]:

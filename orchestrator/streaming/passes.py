@@ -5,7 +5,6 @@ rows, so that little has to be handed from one to the next.
 """
 
 import errno
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,19 +15,19 @@ import numpy as np
 
 from configs.data import DataSpec
 from configs.errors import DataError
-from configs.preprocessing import BadValue, Fitter, Preprocessing, plain_columns, text_codes
+from configs.preprocessing import BadValue, Fitter, Preprocessing, as_numbers, plain_columns, text_codes
 from configs.train import TrainSpec
-from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Dropped, sift, together
-from orchestrator.report import digest, row_keys
-from orchestrator.sources import BadRows, Reading, blocks_of
+from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Dropped, comparable, sift, together
+from orchestrator.report import ROW_KEYS, row_keys, row_sums
+from orchestrator.sources import BadRows, blocks_of
 from orchestrator.splits import SHARES, Dealer, needs_all_times, times_of
 from orchestrator.streaming.pieces import Piece
 from orchestrator.weights import class_weights, row_weights
 from trainers.job import TRAIN, Split
 from trainers.stored import Shard, ShardWriter
 
-KEYS = ("0123456789123456", "ringmaster-rows-")
-"""Two hashes of 64 bits: with one, two of a billion rows would be taken for equal that are not."""
+FULL = {errno.ENOSPC, errno.EDQUOT, None}
+"""Of a disk that is full. NumPy says only how many bytes it wrote where it happens in the middle of an array."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,13 @@ class PieceReader:
 
     def __init__(self, piece: Piece, data: DataSpec) -> None:
         """data: without features of kind auto."""
-        # Equal rows may stand in different pieces, so they are found from what the first pass gives.
-        self._piece, self._data = piece, data.model_copy(update={"drop_duplicates": False})
+        self._piece, self._data = piece, data
         self.bad = BadRows(data.bad_rows == "skip")
         self.dropped: list[Dropped] = []
         self.read = 0
 
     def __iter__(self) -> Iterator[Rows]:
-        reading = Reading.of(self._data, self.bad, whole=False, more=self._piece.kinds)
+        reading = self._piece.reading(self._data, self.bad)
         for block in blocks_of(self._piece.found, reading):
             left = sift(block.columns, self._data)
             first = self.read
@@ -83,6 +81,8 @@ class PieceReader:
             rows = Rows(left.columns, left.source_rows + first, block.file, block.first_row - first)
             with rows.naming():
                 columns = plain_columns(left.columns, self._data.features)
+                for name in self._piece.numbers:
+                    columns[name] = as_numbers(name, columns[name])
             yield replace(rows, columns=columns)
             self.read += len(block)
 
@@ -138,13 +138,14 @@ def count(task: Count) -> Counted:
             places, texts = text_codes(data.target.column, rows.columns[data.target.column])
             code_of = np.array([labels.setdefault(text or "", len(labels)) for text in texts], np.int32)
             codes.append(code_of[places])
-        if needs_all_times(split):
+        if needs_all_times(split) and split.column is not None:
             with rows.naming():
                 times.append(times_of(rows.columns, split, len(rows)))
         if data.drop_duplicates:
-            used = [rows.columns[name] for name in data.columns if name != data.id]
+            with rows.naming():
+                used = list(comparable(rows.columns, data).values())
             numbers.append(rows.numbers)
-            keys.append(np.stack([row_keys(used, key) for key in KEYS], axis=1))
+            keys.append(np.stack([row_keys(used, key) for key in ROW_KEYS], axis=1))
     return Counted(
         reader.read,
         left,
@@ -242,13 +243,13 @@ class Store:
 
 @dataclass(frozen=True)
 class StoredPiece:
-    """The shards of each part, what the weights add up to, what was left out, a sample, the digest of the rows."""
+    """The shards of each part, what the weights add up to, what was left out, a sample, and the `row_sums`."""
 
     shards: Mapping[str, tuple[Shard, ...]]
     weight: float
     dropped: tuple[Dropped, ...]
     sample: list[Sample]
-    digest: str
+    content: np.ndarray
 
 
 def store(task: Store) -> StoredPiece:
@@ -256,7 +257,8 @@ def store(task: Store) -> StoredPiece:
     writers = {part: ShardWriter(task.folder / part, f"{task.number:06}") for part in SHARES}
     sample: list[Sample] = []
     dropped: list[Dropped] = []
-    found, weight = hashlib.sha256(), 0.0
+    shown: set[int] = set()
+    content, weight = np.zeros(2, np.uint64), 0.0
     try:
         for some, their_shares in dealt(task.deal):
             rows, shares = _with_known_labels(some, their_shares, task, dropped)
@@ -268,24 +270,36 @@ def store(task: Store) -> StoredPiece:
             for share, name in enumerate(SHARES):
                 if (shares == share).any():
                     writers[name].add(_weighed(split.select(shares == share), name, task))
-            raw = {name: rows.columns[name] for name in task.deal.data.features}
-            labels = rows.columns[task.deal.data.target.column]
-            found.update(digest(raw, labels).encode())
-            chosen = (rows.numbers + task.deal.first_row) % task.every == 0
-            columns = {name: column[chosen] for name, column in raw.items()}
-            numbers = rows.numbers[chosen] + task.deal.first_row
-            sample.append(Sample(columns, labels[chosen], shares[chosen], numbers))
+            sample.append(_sample(rows, shares, task, shown))
+            content = content + row_sums(*_raw(rows, task), rows.numbers + task.deal.first_row)
         for writer in writers.values():
             writer.close()
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno not in FULL:
             raise
         raise DataError(
             f"no space is left in {task.folder}, where streaming keeps the preprocessed rows; give a folder on a "
             "larger disk with folder=PATH"
         ) from error
     shards = {name: tuple(writer.shards) for name, writer in writers.items()}
-    return StoredPiece(shards, weight, together([dropped]), sample, found.hexdigest())
+    return StoredPiece(shards, weight, together([dropped]), sample, content)
+
+
+def _raw(rows: Rows, task: Store) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    data = task.deal.data
+    return {name: rows.columns[name] for name in data.features}, rows.columns[data.target.column]
+
+
+def _sample(rows: Rows, shares: np.ndarray, task: Store, shown: set[int]) -> Sample:
+    """One row of every so many, and the first of each part in the piece. shown: parts that had theirs."""
+    numbers = rows.numbers + task.deal.first_row
+    chosen = numbers % task.every == 0
+    for share in set(shares.tolist()) - shown:
+        chosen[np.argmax(shares == share)] = True
+        shown.add(share)
+    columns, labels = _raw(rows, task)
+    columns = {name: column[chosen] for name, column in columns.items()}
+    return Sample(columns, labels[chosen], shares[chosen], numbers[chosen])
 
 
 def preprocessed(rows: Rows, deal: Deal, preprocessing: Preprocessing) -> Split:

@@ -1,10 +1,11 @@
 """Files -> pieces that can be read apart from each other, each in a task of its own."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from configs.data import DataSpec
 from orchestrator.sources import parquet_files
-from orchestrator.sources.blocks import Kind
+from orchestrator.sources.blocks import BadRows, Reading
 from orchestrator.sources.places import File, Found
 
 PIECE_BYTES = 64 * 2**20
@@ -17,12 +18,19 @@ class Piece:
     """Some files one after the other, or some row groups of one, of a part's files.
 
     part: `train` where the rows are still to be split, else the part that they are.
-    kinds: of columns whose kind the job does not tell, the same for all pieces.
+    numbers: columns that hold numbers, though the job does not say so. image_size: (height, width) of images that are
+    not resized. Both are alike for all pieces.
     """
 
     part: str
     found: Found
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    numbers: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None
+
+    def reading(self, data: DataSpec, bad: BadRows) -> Reading:
+        """How its files are read, block by block."""
+        reading = Reading.of(data, bad, whole=False, more=dict.fromkeys(self.numbers, "number"))
+        return replace(reading, image_size=self.image_size)
 
 
 def pieces_of(found: Mapping[str, Found]) -> list[Piece]:

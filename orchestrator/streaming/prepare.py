@@ -4,14 +4,13 @@ Three passes over the pieces: count (how many rows there are, which the split ne
 from the training rows), store. Which rows train, what is learned from them and what the model sees is as in memory.
 """
 
-import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,11 @@ from configs.preprocessing import Fitter, Preprocessing, as_numbers, infer
 from configs.preprocessing.inference import SAMPLE_ROWS as INFERRED_ROWS
 from orchestrator.cleaning import REPEATED, SHOWN, Dropped, require_some, together, told
 from orchestrator.datasets import GOLDEN_ROWS, Prepared, inferred_kinds, json_rows
-from orchestrator.loading import Loading, remove, size_shown
+from orchestrator.loading import Loading, size_shown
 from orchestrator.report import Facts
-from orchestrator.sources import BadRows, Reading, blocks_of, joined_blocks
-from orchestrator.sources.blocks import Kind, column_kinds
+from orchestrator.sources import BadRows, blocks_of, joined_blocks
+from orchestrator.sources.blocks import Block, column_kinds
+from orchestrator.sources.images import image_size
 from orchestrator.splits import SHARES, asked_of, needs_all_times, parts_of, require_rows, shares_of_times
 from orchestrator.streaming.passes import (
     Count,
@@ -46,7 +46,7 @@ from orchestrator.streaming.passes import (
 from orchestrator.streaming.pieces import Piece, pieces_of
 from orchestrator.streaming.tasks import Run
 from orchestrator.targets import check_metrics, check_target
-from orchestrator.weights import require_some_weight
+from orchestrator.weights import class_weights, require_some_weight
 from trainers.job import TRAIN, VALID, Split
 from trainers.stored import StoredSplit, record_type, window_rows
 
@@ -88,80 +88,102 @@ def survey(spec: JobSpec, loading: Loading, run: Run, note: Note) -> Known:
     pieces = pieces_of(loading.files)
     size = sum(file.size for piece in pieces for file in piece.found.files)
     note(f"streaming {size_shown(size)} in {len(pieces)} piece(s): counting rows")
-    data, inferred = _with_kinds(spec.data, pieces[0])
-    pieces = [replace(piece, kinds=_sorting_kind(data, pieces[0])) for piece in pieces]
+    data, pieces, inferred = _with_kinds(spec.data, pieces)
     data = data.model_copy(update={"split": asked_of(data.split, [name for name in loading.files if name != TRAIN])})
-    counted = list(run(count, [Count(piece, data) for piece in pieces]))
+    counted = list(run(count, (Count(piece, data) for piece in pieces)))
+    _require_rows_read(loading, pieces, counted)
     read = sum(each.rows for each in counted)
     require_some(sum(each.left for each in counted), read, _dropped(counted, []))
     note(f"learning from {read:,} rows")
     deals = _deals(pieces, data, counted)
     # Learned apart, then merged in the order of the pieces: the same on any number of hosts.
-    learned = run(learn, [Learn(deal, Fitter(data, rows=read)) for deal in deals])
-    fitter, rows = reduce(_merged, learned)
+    fitter, rows, trains = Fitter(data, rows=read), Counter[str](), 0
+    for number, (learned, found) in enumerate(run(learn, (Learn(deal, Fitter(data, rows=read)) for deal in deals))):
+        fitter.merge(learned)
+        trains = number if found[TRAIN] and not rows[TRAIN] else trains
+        rows += found
     parts = [*parts_of(data.split), *(name for name in loading.files if name != TRAIN)]
     counts = {name: rows[name] for name in SHARES if name in parts}
     require_rows(counts, data.split)
     preprocessing = fitter.finish()
     check_target(spec.train.loss, preprocessing.target, data.target.column)
     check_metrics(spec.train, preprocessing.target, data.target.column)
-    return Known(data, preprocessing, deals, counted, counts, _first_rows(deals, preprocessing), inferred)
+    class_weights(np.empty(0, np.int64), spec.train, preprocessing.target)
+    return Known(data, preprocessing, deals, counted, counts, _first_rows(deals[trains], preprocessing), inferred)
 
 
-def _first_rows(deals: list[Deal], preprocessing: Preprocessing) -> Split:
-    """A few training rows, of which there are some."""
-    train = ((deal, rows.select(shares == 0)) for deal in deals for rows, shares in dealt(deal))
-    deal, rows = next((deal, rows) for deal, rows in train if len(rows))
+def _first_rows(deal: Deal, preprocessing: Preprocessing) -> Split:
+    """A few training rows of a piece that has some."""
+    rows = next(rows for some, shares in dealt(deal) if len(rows := some.select(shares == SHARES.index(TRAIN))))
     return preprocessed(rows.select(np.arange(len(rows)) < GOLDEN_ROWS), deal, preprocessing)
+
+
+def _require_rows_read(loading: Loading, pieces: list[Piece], counted: list[Counted]) -> None:
+    """Raise DataError naming the part whose files have no row."""
+    for part, found in loading.files.items():
+        rows = sum(each.rows for piece, each in zip(pieces, counted, strict=True) if piece.part == part)
+        if not rows:
+            raise DataError(f"{found.files[0].name} has no rows; a job needs at least a few to train on")
 
 
 @contextmanager
 def streamed(spec: JobSpec, loading: Loading, run: Run, folder: Path, note: Note) -> Iterator[Prepared]:
     """The rows of a job, stored in a folder that is removed afterwards. Raises DataError or SpecError."""
     try:
-        known = survey(spec, loading, run, note)
-        _require_space(known, folder)
-        note(f"storing {size_shown(known.disk_bytes)} of preprocessed rows in {folder}")
-        every = _every(known)
-        tasks = [
-            Store(deal, number, known.preprocessing, spec.train, folder, every, tuple(known.like.deferred))
-            for number, deal in enumerate(known.deals)
-        ]
-        yield _prepared(spec, loading, known, list(run(store, tasks)), folder)
+        yield _stored(spec, loading, run, folder, note)
     finally:
-        remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _with_kinds(data: DataSpec, piece: Piece) -> tuple[DataSpec, str]:
-    """The data with the kinds of its columns, inferred from the first rows where the job leaves them open."""
-    if all(feature.kind != "auto" for feature in data.features.values()):
-        return data, ""
-    reading = Reading.of(data, BadRows(data.bad_rows == "skip"), whole=False)
-    blocks, rows = [], 0
-    for block in blocks_of(piece.found, reading):
-        blocks.append(block)
-        rows += len(block)
-        if rows >= INFERRED_ROWS:
+def _stored(spec: JobSpec, loading: Loading, run: Run, folder: Path, note: Note) -> Prepared:
+    known = survey(spec, loading, run, note)
+    _require_space(known, folder)
+    note(f"storing {size_shown(known.disk_bytes)} of preprocessed rows in {folder}")
+    every, later = _every(known), tuple(known.like.deferred)
+    tasks = (
+        Store(deal, number, known.preprocessing, spec.train, folder, every, later)
+        for number, deal in enumerate(known.deals)
+    )
+    return _prepared(spec, loading, known, list(run(store, tasks)), folder)
+
+
+def _with_kinds(data: DataSpec, pieces: list[Piece]) -> tuple[DataSpec, list[Piece], str]:
+    """What the first rows tell, for all pieces alike: the kinds of columns that the job leaves open, whether a column
+    to split by in time holds numbers (in blocks, a CSV file calls its columns texts), and the size of images."""
+    inferred = ""
+    if any(feature.kind == "auto" for feature in data.features.values()):
+        columns = _first_columns(data, pieces)
+        found = infer(columns, data)
+        data, inferred = found, inferred_kinds(found, columns)
+    column, numbers = data.split.column, tuple[str, ...]()
+    if data.split.by == "time" and column is not None and column not in column_kinds(data):
+        only = data.model_copy(update={"features": {}, "id": None, "sample_weight": None})
+        numbers = (column,) if _holds_numbers(column, _first_columns(only, pieces)[column]) else ()
+    files = pieces[0].found
+    size = image_size(files.files[0], data.read) if files.format == "images" else None
+    return data, [replace(piece, numbers=numbers, image_size=size) for piece in pieces], inferred
+
+
+def _first_columns(data: DataSpec, pieces: list[Piece]) -> dict[str, np.ndarray]:
+    """The first rows, as many as kinds are inferred from."""
+    bad = BadRows(data.bad_rows == "skip")
+    blocks: list[Block] = []
+    for block in chain.from_iterable(blocks_of(piece.found, piece.reading(data, bad)) for piece in pieces):
+        blocks += [block] if len(block) else []
+        held = sum(column.nbytes for one in blocks for column in one.columns.values())
+        if sum(map(len, blocks)) >= INFERRED_ROWS or held >= SAMPLE_BYTES:
             break
-    columns = joined_blocks(blocks, reading)
-    found = infer(columns, data)
-    return found, inferred_kinds(found, columns)
+    if not blocks:
+        raise DataError(f"{pieces[0].found.files[0].name} has no rows; a job needs at least a few to train on")
+    return joined_blocks(blocks, pieces[0].reading(data, bad))
 
 
-def _sorting_kind(data: DataSpec, piece: Piece) -> dict[str, Kind]:
-    """Whether a column to split by in time holds numbers: in blocks, a CSV file calls its columns texts."""
-    column = data.split.column
-    if not needs_all_times(data.split) or column is None or column in column_kinds(data):
-        return {}
-    only = data.model_copy(update={"features": {}, "id": None, "sample_weight": None})
-    first = next(blocks_of(piece.found, Reading.of(only, BadRows(data.bad_rows == "skip"), whole=False)), None)
+def _holds_numbers(column: str, values: np.ndarray) -> bool:
     try:
-        if first is None:
-            return {}
-        as_numbers(column, first.columns[column])
+        as_numbers(column, values)
     except DataError:
-        return {}
-    return {column: "number"}
+        return False
+    return True
 
 
 def _dropped(counted: list[Counted], repeated: list[np.ndarray | None]) -> tuple[Dropped, ...]:
@@ -176,11 +198,6 @@ def _dropped(counted: list[Counted], repeated: list[np.ndarray | None]) -> tuple
             equal.append(Dropped(REPEATED, int(mask.sum()), tuple(examples.tolist())))
         first += each.rows
     return together([found, equal])
-
-
-def _merged(one: tuple[Fitter, Counter[str]], other: tuple[Fitter, Counter[str]]) -> tuple[Fitter, Counter[str]]:
-    one[0].merge(other[0])
-    return one[0], one[1] + other[1]
 
 
 def _deals(pieces: list[Piece], data: DataSpec, counted: list[Counted]) -> list[Deal]:
@@ -212,11 +229,12 @@ def _by_time(
     """Of every piece to be split the parts of its rows."""
     times = []
     for piece, each, mask in zip(pieces, counted, repeated, strict=True):
-        found = np.empty(0) if each.times is None or piece.part != TRAIN else each.times
-        times.append(found if mask is None or not len(found) else found[~mask])
+        found = np.empty(0) if each.times is None else each.times
+        if data.split.column is None:  # by the order of the rows
+            found = np.zeros(each.left)
+        found = found if mask is None else found[~mask]
+        times.append(found if piece.part == TRAIN else found[:0])
     all_times = np.concatenate(times)
-    if data.split.column is None:  # by the order of the rows
-        all_times = np.arange(len(all_times), dtype=np.float64)
     return list(np.split(shares_of_times(all_times, data.split), np.cumsum([len(each) for each in times])[:-1]))
 
 
@@ -264,7 +282,6 @@ def _facts(loading: Loading, known: Known, pieces: list[StoredPiece], counts: di
     shares = np.concatenate([one.shares for one in sample])
     bad = reduce(BadRows.merged, (each.bad for each in known.counted))
     left_out = _dropped(known.counted, [deal.repeated for deal in known.deals])
-    digests = hashlib.sha256("".join(piece.digest for piece in pieces).encode())
     return Facts(
         columns={name: np.concatenate([one.columns[name] for one in sample]) for name in known.data.features},
         labels=np.concatenate([one.labels for one in sample]),
@@ -276,5 +293,5 @@ def _facts(loading: Loading, known: Known, pieces: list[StoredPiece], counts: di
         inferred=known.inferred,
         loading=str(loading),
         counts=counts,
-        fingerprint=digests.hexdigest()[:36],  # as long as that of rows in memory
+        sums=np.asarray(sum((piece.content for piece in pieces), np.zeros(2, np.uint64))),
     )

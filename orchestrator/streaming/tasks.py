@@ -4,10 +4,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
+from pyarrow.fs import LocalFileSystem
+
 from configs.errors import ClusterError, RingmasterError, one_line
-from configs.source import is_url
+from orchestrator.limits import cpu_count
 from orchestrator.sources.places import File, Found
 
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
@@ -19,14 +22,20 @@ def in_turn(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[An
     return map(function, items)
 
 
-def on_ray(found: Mapping[str, Found]) -> Run:
-    """Call in tasks of the connected Ray cluster, as many at a time as there are CPUs on hosts that see the files."""
+def on_ray(found: Mapping[str, Found], folder: Path) -> Run:
+    """Call in tasks of the connected Ray cluster, as many at a time as there are CPUs on hosts that see the files.
+
+    Raises ClusterError where not all hosts see the folder, which is made: tasks write to it, and workers read from it.
+    """
     import ray  # not needed for a plan
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    hosts = _hosts(found)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker = folder / ".seen"
+    marker.touch()
+    hosts = _hosts(found, File(str(marker), str(marker), LocalFileSystem()))
     # Where only this host sees them, which may have no CPU for Ray (the head of a cluster), none is asked for.
-    here = {ray.get_runtime_context().get_node_id(): len(os.sched_getaffinity(0))}
+    here = {ray.get_runtime_context().get_node_id(): cpu_count()}
     cpus, at_once = (1, sum(hosts.values())) if hosts else (0, sum(here.values()))
     turns = cycle(node for node, count in (hosts or here).items() for _ in range(count))
 
@@ -50,22 +59,28 @@ def on_ray(found: Mapping[str, Found]) -> Run:
     return run
 
 
-def _hosts(found: Mapping[str, Found]) -> dict[str, int]:
-    """CPUs by node of the hosts that see the files: all where they have URLs, else those that are asked and do."""
+def _hosts(found: Mapping[str, Found], marker: File) -> dict[str, int]:
+    """CPUs by node of the hosts that see the files: all where they are elsewhere, else those that are asked and do."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}
-    nodes = {node: count for node, count in nodes.items() if count}
-    files = [file for each in found.values() for file in (each.files[0], each.files[-1]) if not is_url(file.name)]
-    if not files:
-        return nodes
-    places = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes}
+    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1}
+    ends = [file for each in found.values() for file in (each.files[0], each.files[-1])]
+    here = [file for file in ends if isinstance(file.system, LocalFileSystem)]
     ask = ray.remote(sees_files)
-    answers = {
-        node: ask.options(num_cpus=0, scheduling_strategy=place).remote(files) for node, place in places.items()
+    places = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes}
+    asked = {
+        node: [ask.options(num_cpus=0, scheduling_strategy=place).remote(files) for files in ([marker], here)]
+        for node, place in places.items()
     }
-    return {node: nodes[node] for node, answer in answers.items() if _result(answer)}
+    answers = {node: [_result(answer) for answer in both] for node, both in asked.items()}
+    blind = [nodes[node]["NodeManagerAddress"] for node, (sees_folder, _) in answers.items() if not sees_folder]
+    if blind:
+        raise ClusterError(
+            f"host {blind[0]} does not see the folder {Path(marker.path).parents[3]}, where streaming keeps rows for "
+            "all workers; name a folder on a disk that all hosts see: folder=PATH"
+        )
+    return {node: int(nodes[node]["Resources"]["CPU"]) for node, (_, sees_rows) in answers.items() if sees_rows}
 
 
 def sees_files(files: Iterable[File]) -> bool:

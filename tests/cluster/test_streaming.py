@@ -60,10 +60,13 @@ def test_a_data_set_of_ray_is_streamed(small_job: Make, tmp_path: Path, monkeypa
     """The same rows in the same parts as with the data set in memory."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "ray_rows.py").write_text(
-        "import numpy as np\nimport ray.data\n\n\ndef load():\n"
+        "import time\n\nimport numpy as np\nimport ray.data\n\n\ndef load():\n"
         "    numbers = np.arange(200.0)\n    points = np.stack([numbers, -numbers], axis=1)\n"
         "    rows = [{'size': n, 'point': p, 'label': 'ab'[int(n) % 2]} for n, p in zip(numbers, points)]\n"
-        "    return ray.data.from_items(rows, override_num_blocks=4)\n"
+        "    made = ray.data.from_items(rows, override_num_blocks=4)\n"
+        "    return made.map_batches(late)\n\n\ndef late(batch):\n"
+        "    time.sleep(1.5 if batch['size'][0] == 0 else 0)  # the first rows come last\n"
+        "    return batch\n"
     )
     features = "data.features={size: number, point: {kind: tensor, divide_by: 100}}"
     options = ("data.csv=null", "data.function=ray_rows:load", features, "model.function=two_inputs:build")

@@ -11,7 +11,7 @@ from configs.data import DataSpec
 from configs.errors import DataError
 from configs.job import JobSpec
 from configs.preprocessing import infer, window_starts
-from orchestrator.cleaning import clean, told
+from orchestrator.cleaning import Clean, clean, comparable, told, without_repeated
 from orchestrator.datasets import prepare
 
 Make = Callable[..., JobSpec]
@@ -25,6 +25,10 @@ def objects(values: list[Any]) -> np.ndarray:
 
 def data_of(**sections: Any) -> DataSpec:
     return DataSpec.model_validate({"csv": "x.csv", "features": {"x": "number"}, "target": {"column": "y"}} | sections)
+
+
+def clean_of(columns: dict[str, np.ndarray]) -> Clean:
+    return Clean(columns, np.arange(len(columns["y"])), ())
 
 
 def test_bad_rows_are_left_out_and_counted_by_reason() -> None:
@@ -53,10 +57,21 @@ def test_nothing_left_is_an_error() -> None:
 
 def test_only_the_first_of_equal_rows_stays_whatever_its_id() -> None:
     columns = {"x": np.array([1.0, 1.0, 2.0, 1.0]), "y": objects(["a", "a", "a", "b"]), "n": np.arange(4)}
-    cleaned = clean(columns, data_of(drop_duplicates=True, id="n"))
+    cleaned = without_repeated(clean_of(columns), data_of(drop_duplicates=True, id="n"))
     assert cleaned.source_rows.tolist() == [0, 2, 3]
+    assert [(entry.rows, entry.examples) for entry in cleaned.dropped] == [(1, (2,))]
     images = {"x": np.zeros((3, 2, 2), np.uint8), "y": objects(["a", "a", "b"])}
-    assert clean(images, data_of(drop_duplicates=True, features={"x": "image"})).source_rows.tolist() == [0, 2]
+    kept = without_repeated(clean_of(images), data_of(drop_duplicates=True, features={"x": "image"}))
+    assert kept.source_rows.tolist() == [0, 2]
+
+
+def test_a_label_reads_alike_from_every_type_of_column() -> None:
+    data = data_of(features={"x": "number"})
+    found = [
+        comparable({"x": np.ones(2), "y": labels}, data)["y"].tolist()
+        for labels in (np.array([1, 2]), np.array([1.0, 2.0]), objects(["1", "2.0"]))
+    ]
+    assert found == [["1", "2"]] * 3
 
 
 def test_the_row_in_an_error_is_that_of_the_file(small_job: Make) -> None:

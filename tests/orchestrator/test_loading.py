@@ -1,5 +1,9 @@
 """Rows are held in memory where they fit, and streamed where they do not; the job may say which."""
 
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,7 @@ import pytest
 from configs.errors import SpecError
 from configs.job import JobSpec
 from orchestrator import loading
-from orchestrator.loading import chosen_loading, free_memory, size_shown
+from orchestrator.loading import chosen_loading, size_shown, stream_folder
 from orchestrator.plan import make_plan
 
 Make = Callable[..., JobSpec]
@@ -65,15 +69,16 @@ def test_arrays_of_a_function_are_in_memory(small_job: Make, tmp_path: Path, mon
         chosen(small_job(*options, "data.loading=streaming"))
 
 
-def test_a_container_has_less_memory_than_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit, used = tmp_path / "max", tmp_path / "current"
-    monkeypatch.setattr(loading, "CGROUPS", ((str(limit), str(used)),))
-    machine = free_memory()
-    limit.write_text("max\n")
-    used.write_text("1000\n")
-    assert free_memory() > 10**6
-    limit.write_text("50000\n")
-    assert free_memory() == 49000 < machine
+def test_what_a_killed_job_left_is_removed(small_job: Make) -> None:
+    spec = small_job()
+    mine = stream_folder(spec)
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    here = socket.gethostname()
+    names = [f"{here}-{int(dead.stdout)}", f"{here}-{os.getppid()}", f"another-{int(dead.stdout)}"]
+    for name in names:
+        (mine.parent / name / "train").mkdir(parents=True)
+    assert stream_folder(spec) == mine
+    assert sorted(path.name for path in mine.parent.iterdir()) == sorted(names[1:])
 
 
 @pytest.mark.parametrize(

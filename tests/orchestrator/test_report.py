@@ -10,7 +10,7 @@ import pytest
 
 from configs.job import JobSpec
 from orchestrator.datasets import prepare
-from orchestrator.report import digest, page, warnings
+from orchestrator.report import digest, page, row_sums, warnings
 
 Make = Callable[..., JobSpec]
 
@@ -82,15 +82,31 @@ def test_the_page_shows_the_numbers_and_escapes_what_the_data_holds(small_job: M
         assert re.search(rf"<td>{count} \(", html.unescape(text))
 
 
+def fingerprint(columns: dict[str, np.ndarray], labels: np.ndarray) -> str:
+    return digest(columns, row_sums(columns, labels, np.arange(len(labels))))
+
+
 def test_the_digest_changes_with_any_value() -> None:
     columns = {"x": np.arange(4.0), "y": np.array(["a", None, "b", "c"], object)}
     labels = np.array([0, 1, 0, 1])
-    first = digest(columns, labels)
+    first = fingerprint(columns, labels)
     assert len(first) == 36
-    assert first == digest(dict(reversed(columns.items())), labels.copy())
-    assert first != digest({**columns, "x": columns["x"] + (columns["x"] == 3)}, labels)
-    assert first != digest({**columns, "y": np.array(["a", None, "b", "d"], object)}, labels)
-    assert first != digest(columns, labels[::-1])
+    assert first == fingerprint(dict(reversed(columns.items())), labels.copy())
+    assert first != fingerprint({**columns, "x": columns["x"] + (columns["x"] == 3)}, labels)
+    assert first != fingerprint({**columns, "y": np.array(["a", None, "b", "d"], object)}, labels)
+    assert first != fingerprint(columns, labels[::-1])
+    assert first != fingerprint({"x": columns["x"], "z": columns["y"]}, labels)
+    backwards = {name: column[::-1] for name, column in columns.items()}
+    assert first != fingerprint(backwards, labels[::-1])
+
+
+def test_the_digest_does_not_depend_on_blocks() -> None:
+    columns, labels = {"x": np.arange(9.0), "y": np.array(list("abcabcabc"), object)}, np.arange(9) % 2
+    sums = np.zeros(2, np.uint64)
+    for start, stop in ((0, 2), (2, 3), (3, 9)):
+        block = {name: column[start:stop] for name, column in columns.items()}
+        sums = sums + row_sums(block, labels[start:stop], np.arange(start, stop))
+    assert digest(columns, sums) == fingerprint(columns, labels)
 
 
 @pytest.mark.parametrize("kind", ["tensor", "image"])

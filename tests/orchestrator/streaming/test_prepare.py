@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
-from configs.errors import DataError, RingmasterError
+from configs.errors import DataError, RingmasterError, SpecError
 from configs.job import JobSpec
 from orchestrator.datasets import Prepared, prepare
 from orchestrator.loading import chosen_loading
-from orchestrator.report import digest
 from orchestrator.sources import blocks, csv_files, parquet_files
-from orchestrator.streaming import in_turn, pieces, streamed
+from orchestrator.streaming import in_turn, pieces, streamed, survey
 from trainers import stored
 
 Make = Callable[..., JobSpec]
@@ -85,7 +85,7 @@ def both(spec: JobSpec, tmp_path: Path) -> Iterator[tuple[Prepared, Prepared]]:
     expected = prepare(spec)
     with only_streamed(spec, tmp_path) as found:
         yield expected, found
-    assert not (tmp_path / "stream").exists()
+    assert not (tmp_path / "stream" / "rows").exists()
 
 
 SPLITS = {
@@ -95,6 +95,7 @@ SPLITS = {
     "group": ["data.split={by: group, column: house, valid: 0.3, test: 0.2}"],
     "time": ["data.split={by: time, column: house, valid: 0.2, test: 0.1}"],
     "order": ["data.split={by: time, valid: 0.25}"],
+    "numbers": ["data.split={by: time, column: house, valid: 0, test_from: '15'}"],
     "dates": ["data.split={by: time, column: day, valid: 0, test_from: '2024-06-01'}"],
 }
 
@@ -124,7 +125,7 @@ def test_parts_and_rows_are_those_of_memory(
         np.testing.assert_allclose(found.golden.inputs["table"], expected.golden.inputs["table"], rtol=1e-5, atol=1e-6)
         assert dict(found.facts.rows) == dict(expected.facts.rows)
         assert found.facts.left_out == expected.facts.left_out
-        assert len(str(found.facts.fingerprint)) == len(digest(expected.facts.columns, expected.facts.labels))
+        assert found.facts.fingerprint == expected.facts.fingerprint
 
 
 def flat(tree: Any, path: str = "") -> dict[str, Any]:
@@ -157,6 +158,110 @@ def test_rows_left_out_are_counted_and_named_as_in_memory(small_job: Make, files
         np.testing.assert_array_equal(
             found.splits["train"].take(slice(None)).source_rows, expected.splits["train"].source_rows
         )
+
+
+def test_there_are_always_rows_to_test_the_served_model_with(
+    small_job: Make, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few rows of a part there are, and however small the sample."""
+    monkeypatch.setattr("orchestrator.streaming.prepare.SAMPLE_ROWS", 3)
+    split = "data.split={by: group, column: house, valid: 0.1}"
+    spec = small_job(*THREE_FILES, split, "train.loss=sparse_categorical_crossentropy")
+    with only_streamed(spec, tmp_path) as found:
+        assert len(found.golden_rows) == len(found.golden) > 0
+        assert all(len(part) for part in found.facts.parts.values())
+        assert len(found.facts.labels) < 20
+        assert dict(found.facts.rows) == {name: len(split) for name, split in found.splits.items()}
+
+
+def test_a_column_of_numbers_that_turns_to_dates(
+    small_job: Make, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the rows that its kind is told by."""
+    monkeypatch.setattr("orchestrator.streaming.prepare.INFERRED_ROWS", 50)
+    files[300] = "1,red,big,2024-01-01,1"
+    (tmp_path / "rows.csv").write_text(HEADER + "\n".join(files) + "\n")
+    spec = small_job(*ONE_FILE, *SPLITS["numbers"], "train.loss=sparse_categorical_crossentropy")
+    with pytest.raises(DataError, match=r"rows\.csv: column 'house', row 301: got '2024-01-01', expected a number$"):
+        with only_streamed(spec, tmp_path):
+            pass
+
+
+def test_a_first_file_with_a_header_alone(small_job: Make, files: list[str], tmp_path: Path) -> None:
+    (tmp_path / "parts" / "0.csv").write_text(HEADER)
+    options = ("data.features=auto", "train.loss=sparse_categorical_crossentropy", *SPLITS["time"])
+    with both(small_job(*THREE_FILES, *options), tmp_path) as (expected, found):
+        assert found.preprocessing.features.keys() == expected.preprocessing.features.keys()
+        np.testing.assert_array_equal(
+            found.splits["train"].take(slice(None)).source_rows, expected.splits["train"].source_rows
+        )
+    for number in (1, 2):
+        (tmp_path / "parts" / f"{number}.csv").write_text(HEADER)
+    with pytest.raises(DataError, match=r"parts/0\.csv has no rows; a job needs at least a few to train on$"):
+        with only_streamed(small_job(*THREE_FILES, *options), tmp_path):
+            pass
+
+
+def test_equal_rows_are_equal_whatever_type_their_block_has(small_job: Make, tmp_path: Path) -> None:
+    """A whole number is a float in a block where one is missing, and a text in a CSV file."""
+    numbers = [row % 7 for row in range(120)]
+    table = pa.table({"size": [float(n) for n in numbers], "label": [*numbers[:50], None, *numbers[51:]]})
+    pa.parquet.write_table(table, tmp_path / "equal.parquet", row_group_size=30)
+    options = ("data.target.kind=number", "train.loss=mse", "train.metrics=[]", "data.split.test=0")
+    features = "data.features={size: number}"
+    spec = small_job(
+        "data.csv=null", "data.files=equal.parquet", features, "data.drop_duplicates=true", "data.bad_rows=skip",
+        *options,
+    )  # fmt: skip
+    with both(spec, tmp_path) as (expected, found):
+        assert found.facts.left_out == expected.facts.left_out
+        assert found.facts.left_out[1] == "left out 112 row(s): equal to an earlier row (row 8, 9, 10, 11, 12, ...)"
+
+
+def test_a_picture_of_another_size_is_named(small_job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is the first of its piece."""
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1)
+    for number in range(8):
+        (tmp_path / "pictures" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        size = (9, 9) if number == 5 else (8, 8)
+        Image.new("RGB", size, (number, 0, 0)).save(tmp_path / "pictures" / "ab"[number % 2] / f"{number}.png")
+    options = ("data.csv=null", "data.files=pictures", "data.features={image: image}", "data.target.column=label")
+    spec = small_job(*options, "data.split={valid: 0}")
+    with pytest.raises(DataError, match=r"b/5\.png: is 9 x 9 pixels, the first image 8 x 8; give data\.read\.height"):
+        with only_streamed(spec, tmp_path):
+            pass
+    with both(small_job(*options, "data.split={valid: 0}", "data.bad_rows=skip"), tmp_path) as (expected, found):
+        assert len(found.splits["train"]) == len(expected.splits["train"]) == 7
+        assert found.facts.left_out == expected.facts.left_out
+
+
+def test_a_key_that_comes_late_in_a_json_file(small_job: Make, tmp_path: Path) -> None:
+    rows = [{"size": n, "label": "ab"[n % 2]} | ({"colour": "red"} if n > 150 else {}) for n in range(200)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    with both(small_job("data.csv=null", "data.files=rows.jsonl"), tmp_path) as (expected, found):
+        assert found.facts.fingerprint == expected.facts.fingerprint
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows[:150]) + "\n")
+    with pytest.raises(DataError, match=r"rows\.jsonl has no column 'colour'; it has size, label"):
+        with only_streamed(small_job("data.csv=null", "data.files=rows.jsonl"), tmp_path):
+            pass
+
+
+def test_truth_and_times_read_alike(small_job: Make, tmp_path: Path) -> None:
+    rows = [f"{'true' if n % 3 else 'false'},0{n % 7}:30,{'ab'[n % 2]}" for n in range(200)]
+    (tmp_path / "rows.csv").write_text("member,at,label\n" + "\n".join(rows) + "\n")
+    with both(small_job(*ONE_FILE, "data.features=auto"), tmp_path) as (expected, found):
+        kinds = {name: one.kind for name, one in expected.preprocessing.features.items()}
+        assert kinds == {"member": "number", "at": "category"}
+        assert expected.preprocessing.features["at"].values[0] == "00:30"  # type: ignore[union-attr]
+        assert found.facts.fingerprint == expected.facts.fingerprint
+
+
+def test_a_class_that_is_weighed_and_is_not_there(small_job: Make, files: list[str], tmp_path: Path) -> None:
+    spec = small_job(*ONE_FILE, "train.class_weight={smal: 2}", "train.loss=sparse_categorical_crossentropy")
+    told: list[str] = []
+    with pytest.raises(SpecError, match="train.class_weight: .*'smal'"), chosen_loading(spec) as loading:
+        survey(spec, loading, in_turn, told.append)
+    assert len(told) == 2  # before anything is stored
 
 
 @pytest.mark.parametrize(
@@ -214,16 +319,19 @@ def test_a_disk_that_is_too_small(small_job: Make, files: list[str], tmp_path: P
         pass
 
 
-def test_a_disk_that_fills_up(small_job: Make, files: list[str], tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("4096 requested and 8 written")])
+def test_a_disk_that_fills_up(
+    small_job: Make, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
     def full(path: Path, array: np.ndarray) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(stored.np, "save", full)
     spec = small_job(*ONE_FILE, "train.loss=sparse_categorical_crossentropy")
     with pytest.raises(DataError, match="^no space is left in .*stream/rows, where streaming keeps"):
         with only_streamed(spec, tmp_path):
             pass
-    assert not (tmp_path / "stream").exists()
+    assert not (tmp_path / "stream" / "rows").exists()
 
 
 def test_nothing_left(small_job: Make, tmp_path: Path) -> None:
