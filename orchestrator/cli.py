@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -47,8 +48,7 @@ COMMANDS_OF = (cluster_cli, jobs_cli, kubernetes_cli)
 
 def main() -> None:
     """Run the command line; a RingmasterError is one line and exit code 1, Ctrl-C is exit code 130."""
-    # What ends a container; without this nothing that was started would be stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt_once)
     try:
         code = app(standalone_mode=False)
     except (RingmasterError, typer.TyperException) as error:
@@ -66,6 +66,13 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     sys.exit(code or 0)
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    """Take SIGTERM, which ends a container, for Ctrl-C."""
+    # KubeRay and whoever deletes the pod may each send one: a second must not interrupt the closing of the MLflow run.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @app.callback()

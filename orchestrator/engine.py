@@ -23,7 +23,7 @@ from configs.job import JobSpec
 from orchestrator.backend import HorovodConfig
 from orchestrator.datasets import Prepared
 from orchestrator.feed import Feed, FeedCallback
-from orchestrator.session import worker_log
+from orchestrator.session import leave_ray, worker_log
 from orchestrator.tuning import horovod_environment, records_of
 from trainers.job import Outcome, WorkerJob
 
@@ -83,7 +83,7 @@ def train(
         except TrainingFailedError as error:
             raise explain(error, workers) from error
         except BaseException:
-            ray.shutdown()  # ends the workers, and with them the thread
+            leave_ray()  # ends the workers, and with them the thread
             raise
     best = next(
         kept for kept, metrics in result.best_checkpoints if metrics.get("epoch") == result.return_value.best_epoch

@@ -43,7 +43,7 @@ def ray_session(cluster: ClusterSpec, *, data_bytes: int, logs: Path, verbose: b
         _join(cluster.address, verbose)
         yield
     finally:
-        ray.shutdown()
+        leave_ray()
         _set("RAY_AUTH_MODE", before)
         _read_token_mode()
 
@@ -127,7 +127,7 @@ def _private_cluster(data_bytes: int, logs: Path, verbose: bool) -> Iterator[Non
             )
         yield
     finally:
-        ray.shutdown()
+        leave_ray()
         end_processes(processes_with("TMPDIR", str(scratch)))
         keep_logs(folder, logs)
         shutil.rmtree(folder, ignore_errors=True)
@@ -177,9 +177,19 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def leave_ray() -> None:
+    """Shut Ray down, or leave a running cluster, and end the workers."""
+    with _own_sigterm():
+        ray.shutdown()
+
+
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Put back what SIGTERM does after the block: `ray.init` makes it a plain exit, whose code tells nothing."""
+    """Put back what SIGTERM does after the block.
+
+    `ray.init` makes it a plain exit, whose code tells nothing; `ray.shutdown` makes it the system's default, which
+    would end the process before it has closed its MLflow run.
+    """
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -60,6 +60,7 @@ def test_files_are_short_and_named_for_what_they_hold(path: Path) -> None:
         ("orchestrator", ["tensorflow", "keras", "horovod"]),
         ("orchestrator.serving", ["tensorflow", "keras", "horovod"]),
         ("orchestrator.cli", ["tensorflow", "keras", "horovod", "ray", "mlflow"]),
+        ("orchestrator.submit.stop_driver", ["tensorflow", "keras", "horovod", "ray", "mlflow"]),
         ("deploy.app", ["tensorflow", "keras", "horovod"]),
         ("deploy.predictor", ["horovod", "ray"]),
         ("trainers.job", ["tensorflow", "keras", "horovod", "ray"]),

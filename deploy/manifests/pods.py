@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.kubernetes import KubernetesSpec, PodSpec, VolumeSpec
-from deploy.manifests.names import CODE_FOLDER, HEAD_CONTAINER, SUBMITTER_CONTAINER, WORKER_CONTAINER
+from deploy.manifests.names import CODE_FOLDER, HEAD_CONTAINER, JOB_FILE, SUBMITTER_CONTAINER, WORKER_CONTAINER
 
 Manifest = dict[str, Any]
 
 HEAD_CPUS = 2.0
+STOP_S = 60
+"""How long a job that is stopped may take to close its MLflow run."""
+GRACE_S = STOP_S + 30
+"""How long the head's pod may take to end: first the job, then Ray."""
 HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080}
 """KubeRay finds the dashboard by the name of its port: without it a RayJob would wait for ever."""
 WORKER_PORTS = {"metrics": 8080}
@@ -49,7 +53,19 @@ def head_template(group: Group, *, serving: bool = False, autoscaled: bool = Fal
     )
     container["env"] = [*group.environment, *_login(group.kubernetes)]
     # The autoscaler, which KubeRay adds as a container, asks the API server for pods.
-    return _template(group, spec, container, token=autoscaled)
+    template = _template(group, spec, container, token=autoscaled)
+    if not serving:
+        _let_driver_end(group.kubernetes, container, template["spec"])
+    return template
+
+
+def _let_driver_end(kubernetes: KubernetesSpec, container: Manifest, pod: Manifest) -> None:
+    """Give the driver time to close its MLflow run, whoever deletes the pod: KubeRay, Kueue or a drained node."""
+    # Ray's own patience with a job that it was told to stop, which KubeRay does before it deletes a cluster, is 3 s.
+    container["env"].append({"name": "RAY_JOB_STOP_WAIT_TIME_S", "value": str(STOP_S)})
+    hook = [kubernetes.python, "-m", "orchestrator.submit.stop_driver", f"{CODE_FOLDER}/{JOB_FILE}", str(STOP_S)]
+    container["lifecycle"] = {"preStop": {"exec": {"command": hook}}}
+    pod["terminationGracePeriodSeconds"] = GRACE_S
 
 
 def worker_template(group: Group, spec: PodSpec, *, cpus: float, gpus: int = 0, serving: bool = False) -> Manifest:

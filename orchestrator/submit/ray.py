@@ -23,6 +23,7 @@ from configs.job import JobSpec
 from configs.secrets import require_no_secret
 from deploy.manifests.jobfiles import data_paths, dump, job_tree
 from deploy.manifests.names import JOB_FILE
+from deploy.manifests.pods import STOP_S
 from orchestrator.session import RAY_ENVIRONMENT
 from orchestrator.submit.ray_dashboard import Dashboard, Refused
 from orchestrator.submit.rayjobs import last_line
@@ -32,8 +33,6 @@ from orchestrator.submit.target import RUN_PAGE, JobStatus, State, Submission
 OURS, NAME, MLFLOW = "ringmaster", "ringmaster.job", "ringmaster.mlflow"
 """Keys of the metadata that Ray keeps with a job."""
 LOCALHOST = ("://127.0.0.1", "://localhost", "://[::1]")
-STOP_S = 60
-"""How long a job may take to close its MLflow run before Ray kills it."""
 QUIET_S = 10.0
 """After so long without a line the job is asked for, as a connection may be dead without a word."""
 RETRY_S, PATIENCE_S = 1.0, 120.0

@@ -86,18 +86,26 @@ def test_a_full_disk_does_not_hide_the_error_that_it_caused(tmp_path: Path) -> N
 
 
 def test_sigterm_still_does_what_the_command_line_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ray.init sets a handler of its own, and the run would end as a failure instead of an interruption."""
+    """ray.init sets a handler of its own, and the run would end as a failure instead of an interruption.
+
+    ray.shutdown sets the default, and a second signal would end the process before its run is closed.
+    """
 
     def init(**_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def shutdown() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name, value in RAY_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)  # so that they are taken back
     monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", shutdown)
     try:
         with ray_session(ClusterSpec(), data_bytes=0, logs=tmp_path, verbose=False):
             assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
 

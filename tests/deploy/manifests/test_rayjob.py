@@ -61,13 +61,13 @@ def test_passwords_come_from_secrets_and_only_where_they_are_used() -> None:
     worker = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
     secret = {"name": "ringmaster-mlflow", "key": "password"}
     assert {"name": "MLFLOW_TRACKING_PASSWORD", "valueFrom": {"secretKeyRef": secret}} in head["env"]
-    assert [one["name"] for one in worker["env"]] == ["MLFLOW_TRACKING_URI"]
+    assert [one["name"] for one in worker["env"]] == ["MLFLOW_TRACKING_URI", "RAY_JOB_STOP_WAIT_TIME_S"]
     assert head["envFrom"] == worker["envFrom"] == [{"secretRef": {"name": "ringmaster-s3"}}]
 
 
 def test_a_server_without_a_password() -> None:
     head = cluster_of(rendered("kubernetes.mlflow_secret=null"))["headGroupSpec"]["template"]["spec"]["containers"][0]
-    assert [one["name"] for one in head["env"]] == ["MLFLOW_TRACKING_URI"]
+    assert [one["name"] for one in head["env"]] == ["MLFLOW_TRACKING_URI", "RAY_JOB_STOP_WAIT_TIME_S"]
 
 
 def test_an_elastic_job_is_scaled_by_ray() -> None:
