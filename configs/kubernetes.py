@@ -30,13 +30,17 @@ def memory_bytes(quantity: str) -> int:
     return int(float(number) * UNITS[unit])
 
 
+INT32 = 2**31 - 1
+"""The largest number that Kubernetes and KubeRay read."""
+Seconds = Annotated[NonNegativeInt, Field(le=INT32)]
+SomeSeconds = Annotated[PositiveInt, Field(le=INT32)]
 DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 Label = Annotated[str, _matches(rf"(?=.{{1,63}}$){DNS}", "lower-case letters, digits and '-', at most 63")]
 Subdomain = Annotated[
     str, _matches(rf"(?=.{{1,253}}$){DNS}(\.{DNS})*", "lower-case letters, digits, '-' and '.', at most 253")
 ]
 Memory = Annotated[
-    str, _matches(r"[1-9][0-9]*(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)", "an amount of memory such as 512Mi or 4Gi")
+    str, _matches(r"[1-9][0-9]{0,14}(\.[0-9]{1,9})?(k|M|G|T|Ki|Mi|Gi|Ti)", "an amount of memory such as 512Mi or 4Gi")
 ]
 Mount = Annotated[
     str,
@@ -46,7 +50,7 @@ Variable = Annotated[str, _matches(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an en
 LabelKey = Annotated[
     str,
     _matches(
-        rf"({DNS}(\.{DNS})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        rf"((?=[^/]{{1,253}}/){DNS}(\.{DNS})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
         "a label, such as disk or example.com/disk",
     ),
 ]
@@ -128,7 +132,7 @@ class DeletionRule(Spec):
     """failure also covers a job that was never submitted or ran out of time."""
     delete: Literal["cluster", "workers", "job"]
     """job: the RayJob itself, and all that belongs to it."""
-    wait_s: NonNegativeInt = 0
+    wait_s: Seconds = 0
 
 
 DELETION_ORDER = ("workers", "cluster", "job")
@@ -165,7 +169,7 @@ class KubernetesSpec(Spec):
     image_pull_secrets: tuple[Subdomain, ...] = ()
     python: Annotated[str, _matches(r"[A-Za-z0-9_./-]+", "the path of an interpreter, without blanks")] = "python"
     """The interpreter of the image that has the packages."""
-    user_id: PositiveInt = 1000
+    user_id: Annotated[PositiveInt, Field(le=INT32)] = 1000
     """User and group that the pods run as; volumes are made writable for that group."""
     service_account: Subdomain = "ringmaster-job"
     head: PodSpec = PodSpec()
@@ -175,7 +179,8 @@ class KubernetesSpec(Spec):
     gpu_resource: Annotated[
         str,
         _matches(
-            rf"{DNS}(\.{DNS})*/[a-z0-9.-]*gpu", "the name of a resource that ends in gpu, such as nvidia.com/gpu"
+            rf"{DNS}(\.{DNS})*/([a-z0-9][a-z0-9.-]*)?gpu",
+            "the name of a resource that ends in gpu, such as nvidia.com/gpu",
         ),
     ] = "nvidia.com/gpu"
     """KubeRay counts a resource as GPUs when its name ends in gpu."""
@@ -185,13 +190,13 @@ class KubernetesSpec(Spec):
     """Starts all pods or none. volcano and yunikorn must be set up in KubeRay's operator; kueue goes with `queue`."""
     priority_class: Subdomain | None = None
     """A job of higher priority may take the nodes of this one, which goes on from its last checkpoint."""
-    ttl_s: NonNegativeInt | None = None
+    ttl_s: Seconds | None = None
     """How long the Ray cluster stays after the job; by default 60. Excludes `deletion`."""
     deletion: tuple[DeletionRule, ...] = ()
     """Finer rules than ttl_s."""
-    active_deadline_s: PositiveInt | None = None
+    active_deadline_s: SomeSeconds | None = None
     """The job fails when it takes longer, waiting for nodes included."""
-    start_deadline_s: PositiveInt | None = None
+    start_deadline_s: SomeSeconds | None = None
     """The job fails when it does not run after this time."""
     env: dict[Variable, str] = {}
     """Variables of all pods, in plain sight: no secrets."""
@@ -208,7 +213,7 @@ class KubernetesSpec(Spec):
     """Ray's ports ask for a token, which KubeRay makes and keeps in a secret."""
     auth_secret: Subdomain | None = None
     """A secret of your own that holds the token under the key auth_token."""
-    idle_timeout_s: PositiveInt = Field(default=60)
+    idle_timeout_s: SomeSeconds = 60
     """An elastic job or a service gives back a pod that was idle this long."""
     serve: ServingPodsSpec = ServingPodsSpec()
 

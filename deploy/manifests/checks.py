@@ -4,15 +4,18 @@ Each was found in KubeRay's own validation (v1.7) or by what the operator did.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from configs.errors import SpecError
+from configs.kubernetes import INT32
 from configs.secrets import SECRET_NAME
 from deploy.manifests.names import MAX_NAME
 
 Manifest = dict[str, Any]
 SUBMISSION_MODES = ("K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode")
+MAX_LABEL = 63
 TOKEN_SINCE = (2, 52)
 """Ray versions with token authentication."""
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -32,6 +35,7 @@ def faults(document: Manifest) -> Iterator[str]:
     if document["kind"] not in {"RayJob", "RayService"}:
         return
     yield from _name(document)
+    yield from _labels(document)
     job = document["kind"] == "RayJob"
     spec = document["spec"]
     cluster = spec["rayClusterSpec"] if job else spec["rayClusterConfig"]
@@ -51,6 +55,12 @@ def _name(document: Manifest) -> Iterator[str]:
         yield f"its name has {len(name)} characters, and KubeRay takes {MAX_NAME}"
     if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
         yield "its name must be lower-case letters, digits and '-', a letter first"
+
+
+def _labels(document: Manifest) -> Iterator[str]:
+    for key, value in document["metadata"].get("labels", {}).items():
+        if len(value) > MAX_LABEL:
+            yield f"{value} goes into the label {key} and has {len(value)} characters; Kubernetes takes {MAX_LABEL}"
 
 
 def _submission(document: Manifest) -> Iterator[str]:
@@ -109,6 +119,8 @@ def _groups(cluster: Manifest) -> Iterator[str]:
         least, now, most = group["minReplicas"], group["replicas"], group["maxReplicas"]
         if not least <= now <= most:
             yield f"group {group['groupName']}: replicas={now} is not between {least} and {most}"
+        if most > INT32:
+            yield f"group {group['groupName']}: {most} pods are more than KubeRay can count"
         if least != most and not cluster.get("enableInTreeAutoscaling"):
             yield f"group {group['groupName']}: a range of replicas needs enableInTreeAutoscaling"
         for key, value in group["rayStartParams"].items():
@@ -141,6 +153,9 @@ def _pod(pod: Manifest) -> Iterator[str]:
     volumes = {volume["name"] for volume in pod.get("volumes", [])}
     for container in [*pod["containers"], *pod.get("initContainers", [])]:
         yield from _container(container, volumes)
+    # In KubeRay's objects these are lists by key, in which the API server takes no key twice.
+    for secret in _twice(one["name"] for one in pod.get("imagePullSecrets", [])):
+        yield f"{secret} stands twice in kubernetes.image_pull_secrets; keep one"
     if pod.get("securityContext", {}).get("runAsNonRoot") is not True:
         yield "a pod does not ask for runAsNonRoot, which Pod Security restricted wants"
     if pod.get("securityContext", {}).get("runAsUser") == 0:
@@ -161,6 +176,22 @@ def _container(container: Manifest, volumes: set[str]) -> Iterator[str]:
     for mount in container.get("volumeMounts", []):
         if mount["name"] not in volumes:
             yield f"container {name} mounts {mount['name']}, which is no volume of its pod"
+    yield from _repeated(container)
     for variable in container.get("env", []):
         if variable.get("value") and SECRET_NAME.search(variable["name"]):
             yield f"container {name}: {variable['name']} holds a secret in plain sight; use a secretKeyRef"
+
+
+def _repeated(container: Manifest) -> Iterator[str]:
+    name = container["name"]
+    for path in _twice(mount["mountPath"] for mount in container.get("volumeMounts", [])):
+        yield f"container {name}: two volumes at {path}; choose another path in kubernetes.volumes"
+    for variable in _twice(one["name"] for one in container.get("env", [])):
+        yield (
+            f"container {name}: {variable} is set by Ringmaster; remove it from kubernetes.env (the MLflow server is "
+            "kubernetes.mlflow_uri)"
+        )
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]

@@ -72,6 +72,26 @@ FAULTS: list[tuple[Callable[[Manifest], Any], str]] = [
     (lambda job: autoscaled(job, resources={}), "container autoscaler: requests must equal limits"),
     (restarting, "with autoscaling every pod must have restartPolicy Never"),
     (
+        lambda job: job["metadata"]["labels"].update({"kueue.x-k8s.io/queue-name": "q" * 64}),
+        "goes into the label kueue.x-k8s.io/queue-name and has 64 characters; Kubernetes takes 63",
+    ),
+    (
+        lambda job: worker(job).update(replicas=2**31, minReplicas=2**31, maxReplicas=2**31),
+        "2147483648 pods are more than KubeRay can count",
+    ),
+    (
+        lambda job: head(job)["volumeMounts"].append({"name": "volume-0", "mountPath": "/dev/shm"}),
+        "container ray-head: two volumes at /dev/shm; choose another path in kubernetes.volumes",
+    ),
+    (
+        lambda job: head(job)["env"].append({"name": "MLFLOW_TRACKING_URI", "value": "http://other"}),
+        "MLFLOW_TRACKING_URI is set by Ringmaster; remove it from kubernetes.env (the MLflow server is kubernetes.mlf",
+    ),
+    (
+        lambda job: worker(job)["template"]["spec"].update(imagePullSecrets=[{"name": "a"}, {"name": "a"}]),
+        "a stands twice in kubernetes.image_pull_secrets; keep one",
+    ),
+    (
         lambda job: head(job)["env"].append({"name": "RAY_REDIS_ADDRESS", "value": "redis:6379"}),
         "KubeRay refuses a head with the variable RAY_REDIS_ADDRESS; remove it from kubernetes.env",
     ),

@@ -3,18 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-import kubernetes_validate
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.cluster import ClusterSpec
 from configs.errors import SpecError
 from configs.job import JobSpec
-from configs.kubernetes import KubernetesSpec, memory_bytes
+from configs.kubernetes import memory_bytes
 from configs.load import load_spec
-from deploy.manifests.checks import faults, require_sound
-from deploy.manifests.jobfiles import CONFIGMAP_LIMIT, config_map, dump, volume_items
+from deploy.manifests.checks import faults
+from deploy.manifests.jobfiles import CONFIGMAP_LIMIT, config_map, volume_items
 from deploy.manifests.names import MAX_NAME, object_name
 from deploy.manifests.rayjob import RenderedJob, render_job
 
@@ -61,7 +59,7 @@ def test_passwords_come_from_secrets_and_only_where_they_are_used() -> None:
     worker = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
     secret = {"name": "ringmaster-mlflow", "key": "password"}
     assert {"name": "MLFLOW_TRACKING_PASSWORD", "valueFrom": {"secretKeyRef": secret}} in head["env"]
-    assert [one["name"] for one in worker["env"]] == ["MLFLOW_TRACKING_URI", "RAY_JOB_STOP_WAIT_TIME_S"]
+    assert [one["name"] for one in worker["env"]] == ["MLFLOW_TRACKING_URI"]
     assert head["envFrom"] == worker["envFrom"] == [{"secretRef": {"name": "ringmaster-s3"}}]
 
 
@@ -237,58 +235,17 @@ def test_every_name_is_one_that_kuberay_takes(name: str, suffix: str) -> None:
     assert found[0].isalpha() and found == found.lower().strip("-")
 
 
-memories = st.sampled_from(["1Gi", "1500Mi", "4Gi", "64G", "2.5Gi"])
-labels = st.dictionaries(st.sampled_from(["disk", "example.com/zone"]), st.sampled_from(["ssd", "", "a.b_c"]))
-tolerations = st.lists(
-    st.fixed_dictionaries(
-        {"key": st.sampled_from(["gpu", "example.com/spot"])},
-        optional={"value": st.sampled_from(["yes"]), "effect": st.sampled_from(["NoSchedule", "NoExecute"])},
-    ),
-    max_size=2,
-)
-pods = st.fixed_dictionaries({}, optional={"memory": memories, "node_selector": labels, "tolerations": tolerations})
-secrets = st.lists(st.sampled_from(["ringmaster-s3", "a.b"]), unique=True)
-KUBERNETES = st.fixed_dictionaries(
-    {"volumes": st.just([{"claim": "jobs", "path": "/mnt/a"}])},
-    optional={
-        "namespace": st.sampled_from(["a", "team-1"]),
-        "image": st.sampled_from(["registry.example.com:5000/a/b@sha256:abc", "train"]),
-        "image_pull_policy": st.sampled_from(["Always", "Never"]),
-        "image_pull_secrets": secrets,
-        "user_id": st.integers(1, 60000),
-        "head": pods,
-        "worker": pods,
-        "workers_per_pod": st.integers(1, 3),
-        "queue": st.sampled_from(["q", "root.a"]),
-        "scheduler": st.sampled_from(["volcano", "yunikorn"]),
-        "priority_class": st.just("high"),
-        "ttl_s": st.integers(0, 10**6),
-        "active_deadline_s": st.integers(1, 10**6),
-        "start_deadline_s": st.integers(1, 10**6),
-        "env": st.dictionaries(st.sampled_from(["A", "NCCL_DEBUG"]), st.text("abc: '\"{\n", max_size=5)),
-        "env_from_secrets": secrets,
-        "mlflow_secret": st.sampled_from([None, "other"]),
-        "token_auth": st.booleans(),
-        "code": st.sampled_from([{"by": "image"}, {"by": "runtime_env", "runtime_env": {"pip": ["a"]}}]),
-    },
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(kubernetes=KUBERNETES, pods=st.integers(1, 4), least=st.integers(1, 4), gpus=st.integers(0, 1))
-def test_every_valid_job_renders_valid_manifests(
-    kubernetes: Manifest, pods: int, least: int, gpus: int, crds: Callable[[Manifest], list[str]]
-) -> None:
-    spec = KubernetesSpec.model_validate(kubernetes)
-    workers = pods * spec.workers_per_pod
-    cluster = ClusterSpec(workers=workers, min_workers=min(least, workers), gpus_per_worker=gpus)
-    job = digits().model_copy(update={"kubernetes": spec, "cluster": cluster})
-    for document in render_job(job, {"a/b.py": b"1"}, name="digits").documents:
-        assert crds(document) == []
-        require_sound(document)
-        if document["kind"] == "ConfigMap":
-            kubernetes_validate.validate(document, "1.36", strict=True)
-        assert dump(document).count("&id") == 0
+def test_the_driver_has_time_to_close_its_run_when_the_head_is_deleted() -> None:
+    pod = cluster_of(rendered("kubernetes.python=/opt/venv/bin/python"))["headGroupSpec"]["template"]["spec"]
+    head = pod["containers"][0]
+    command = head["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == [
+        *("/opt/venv/bin/python", "-m", "orchestrator.submit.stop_driver"),
+        *("/opt/ringmaster/job/job.yaml", "60"),
+    ]
+    assert pod["terminationGracePeriodSeconds"] == 90
+    assert {"name": "RAY_JOB_STOP_WAIT_TIME_S", "value": "60"} in head["env"], "Ray kills a job after 3 s"
+    assert command[3] in rendered().rayjob["spec"]["entrypoint"].split(), "by which the hook knows the driver"
 
 
 def test_shared_memory_is_a_part_of_memory() -> None:
