@@ -5,7 +5,8 @@
 #   make setup         the environment alone (the verbs above do it themselves)
 #   make check         lint, format, types
 #   make soak          the tests that take minutes each
-#   make bench         what docs/speed.md rests on; TORCH_PYTHON=PATH adds PyTorch's side, root the shaped links
+#   make bench         what docs/speed.md rests on; TORCH_PYTHON=PATH adds PyTorch's side, root the shaped links;
+#                      streaming takes twice STREAM_GB (20) of disk in STREAM_FOLDER (/tmp)
 #   make render        the golden Kubernetes manifests again; fails where they change
 #   make images        the container images, built and run without a Docker engine (root, buildah, debootstrap)
 #   make test-cluster  only the tests that start real Ray with two Horovod processes
@@ -78,6 +79,8 @@ soak: setup
 	$(BIN)/python -m pytest -m soak --timeout 3600 --ignore tests/images
 
 BENCH := $(BIN)/python -m benchmarks.
+STREAM_GB ?= 20
+STREAM_FOLDER ?= /tmp
 bench: setup
 	$(BENCH)overhead
 	$(BENCH)scaling --model cnn --rows 64 --pin
@@ -88,6 +91,8 @@ bench: setup
 	$(BENCH)proof
 	$(BENCH)fit
 	$(BENCH)ingest
+	$(BENCH)input
+	$(BENCH)stream --gb $(STREAM_GB) --folder $(STREAM_FOLDER)
 	if [ "$$(id -u)" -eq 0 ]; then \
 		$(BENCH)shaped | tee .bench-shaped.json && $(BENCH)simulate --fit .bench-shaped.json --plot docs/scaling.png; \
 		rm -f .bench-shaped.json; \
