@@ -75,6 +75,17 @@ def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, str]]:
 
 
 @pytest.fixture
+def csv(small_job: Callable[..., JobSpec]) -> Callable[..., JobSpec]:
+    """Return `make(content, *overrides)`: the small job on another CSV file."""
+
+    def make(content: str | bytes, *overrides: str) -> JobSpec:
+        Path("small.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return small_job("train.loss=null", *overrides)
+
+    return make
+
+
+@pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespace]:
     """Return `ask(*arguments)`: runs a command and gives code, out, err."""
 

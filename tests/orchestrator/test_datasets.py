@@ -30,17 +30,6 @@ GOOD = HEADER + "".join(f"{size},{'red' if size % 3 else 'blue'},{'ab'[size % 2]
 
 
 @pytest.fixture
-def csv(small_job: Make) -> Callable[..., JobSpec]:
-    """Return `make(content, *overrides)`: the small job on another CSV file."""
-
-    def make(content: str | bytes, *overrides: str) -> JobSpec:
-        Path("small.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-        return small_job("train.loss=null", *overrides)
-
-    return make
-
-
-@pytest.fixture
 def source(small_job: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobSpec]:
     """Return `make(function, *overrides)`: the small job on the columns that a function returns."""
 
@@ -281,107 +270,10 @@ def test_rows_that_cannot_be_used(csv: Make, content: str, overrides: list[str],
     assert message(lambda: prepare(spec)) == expected.format(f"{spec.home / spec.data.csv}: ")
 
 
-TWO, THREE = GOOD, HEADER + "1,a,0\n2,b,1\n3,b,2\n" * 9
-NUMBERS = HEADER + "1,a,0.5\n2,b,1.5\n" * 9
-SPARSE = "use sparse_categorical_crossentropy"
-
-
-@pytest.mark.parametrize(
-    ("content", "loss", "expected"),
-    [
-        (THREE, "binary_crossentropy", "expects 2 classes, but 'label' has 3 classes (0, 1, 2); " + SPARSE),
-        (THREE, "binary_focal_crossentropy", "expects 2 classes, but 'label' has 3 classes (0, 1, 2); " + SPARSE),
-        (
-            TWO,
-            "categorical_crossentropy",
-            "expects one-hot labels, but 'label' becomes one integer per row; " + SPARSE,
-        ),
-        (TWO, "categorical_hinge", "expects one-hot labels, but 'label' becomes one integer per row; " + SPARSE),
-        (TWO, "mse", "expects numbers, but 'label' has 2 classes (a, b); set data.target.kind=number or " + SPARSE),
-        (NUMBERS, "binary_crossentropy", "expects classes, but data.target.kind is number; set it to class"),
-    ],
-)
-def test_a_loss_that_does_not_fit_the_target(csv: Make, content: str, loss: str, expected: str) -> None:
-    kind = "number" if content is NUMBERS else "class"
-    spec = csv(content, f"train.loss={loss}", f"data.target.kind={kind}")
-    assert message(lambda: prepare(spec)) == f"train.loss={loss} {expected}"
-
-
-@pytest.mark.parametrize(
-    ("content", "loss", "kind"),
-    [
-        (TWO, "binary_crossentropy", "class"),
-        (TWO, "sparse_categorical_crossentropy", "class"),
-        (TWO, "hinge", "class"),
-        (THREE, "sparse_categorical_crossentropy", "class"),
-        (NUMBERS, "mse", "number"),
-        (NUMBERS, "huber", "number"),
-    ],
-)
-def test_losses_that_fit(csv: Make, content: str, loss: str, kind: str) -> None:
-    data = prepare(csv(content, f"train.loss={loss}", f"data.target.kind={kind}"))
-    assert data.splits["train"].target.dtype == (np.int64 if kind == "class" else np.float32)
-
-
-BINARY, SPARSE_LOSS = "binary_crossentropy", "sparse_categorical_crossentropy"
-ONE_HOT = "one-hot labels, but 'label' becomes one integer per row; use "
-
-
-@pytest.mark.parametrize(
-    ("content", "loss", "metric", "expected"),
-    [
-        (TWO, BINARY, "f1_score", ONE_HOT + "precision and recall"),
-        (THREE, SPARSE_LOSS, "f1_score", ONE_HOT + "sparse_categorical_accuracy"),
-        (TWO, BINARY, "categorical_accuracy", ONE_HOT + "accuracy"),
-        (THREE, SPARSE_LOSS, "categorical_accuracy", ONE_HOT + "sparse_categorical_accuracy"),
-        (THREE, SPARSE_LOSS, "top_k_categorical_accuracy", ONE_HOT + "sparse_top_k_categorical_accuracy"),
-        (THREE, SPARSE_LOSS, "auc", "2 classes, but 'label' has 3 classes (0, 1, 2); use sparse_categorical_accuracy"),
-        (
-            TWO,
-            SPARSE_LOSS,
-            "recall",
-            f"one output for both classes, but train.loss={SPARSE_LOSS} has two; use train.loss={BINARY}",
-        ),
-        (THREE, SPARSE_LOSS, "mae", "numbers, but 'label' has 3 classes (0, 1, 2); use sparse_categorical_accuracy"),
-        (
-            TWO,
-            BINARY,
-            "sparse_categorical_accuracy",
-            f"one output per class, but train.loss={BINARY} has one for both; use accuracy",
-        ),
-        (NUMBERS, "mse", "f1_score", "classes, but data.target.kind is number; use mean_absolute_error"),
-    ],
-)
-def test_a_metric_that_does_not_fit_the_target(csv: Make, content: str, loss: str, metric: str, expected: str) -> None:
-    kind = "number" if content is NUMBERS else "class"
-    spec = csv(content, f"train.loss={loss}", f"data.target.kind={kind}", f"train.metrics=[accuracy, {metric}]")
-    assert message(lambda: prepare(spec)) == f"train.metrics: {metric} expects {expected}"
-
-
-@pytest.mark.parametrize(
-    ("content", "loss", "metrics"),
-    [
-        (TWO, BINARY, "accuracy, auc, binary_accuracy, precision, recall, mae"),
-        (TWO, SPARSE_LOSS, "accuracy, sparse_categorical_accuracy"),
-        (THREE, SPARSE_LOSS, "accuracy, sparse_categorical_accuracy, sparse_top_k_categorical_accuracy"),
-        (NUMBERS, "mse", "mae, r2_score, root_mean_squared_error, cosine_similarity"),
-    ],
-)
-def test_metrics_that_fit(csv: Make, content: str, loss: str, metrics: str) -> None:
-    kind = "number" if content is NUMBERS else "class"
-    prepare(csv(content, f"train.loss={loss}", f"data.target.kind={kind}", f"train.metrics=[{metrics}]"))
-
-
 def test_labels_that_pandas_wrote_as_floats(csv: Make) -> None:
     data = prepare(csv(HEADER + "1,3,0.0\n2,3.0,1.0\n" * 9))
     assert data.preprocessing.target.classes == (0, 1)
     assert data.preprocessing.features["colour"].values == ("3",)  # type: ignore[union-attr]
-
-
-def test_many_classes_are_not_all_listed(csv: Make) -> None:
-    content = HEADER + "".join(f"1,a,{label}\n" for label in range(8)) * 9
-    expected = "train.loss=hinge expects 2 classes, but 'label' has 8 classes (0, 1, 2, 3, 4, ...); " + SPARSE
-    assert message(lambda: prepare(csv(content, "train.loss=hinge"))) == expected
 
 
 def test_a_function_gives_columns(source: Make) -> None:
