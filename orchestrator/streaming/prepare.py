@@ -80,7 +80,7 @@ class Known:
     def window_bytes(self) -> int:
         """What a worker maps at a time, two windows of rows that are shuffled with each other."""
         row_bytes = record_type(self.like).itemsize
-        return 2 * min(self.rows[TRAIN], window_rows(row_bytes, self.data.shuffle_rows)) * row_bytes
+        return min(self.rows[TRAIN], 2 * window_rows(row_bytes, self.data.shuffle_rows)) * row_bytes
 
 
 def survey(spec: JobSpec, loading: Loading, run: Run, note: Note) -> Known:
