@@ -33,6 +33,7 @@ from orchestrator.submit.target import RUN_PAGE, JobStatus, State, Submission
 OURS, NAME, MLFLOW = "ringmaster", "ringmaster.job", "ringmaster.mlflow"
 """Keys of the metadata that Ray keeps with a job."""
 LOCALHOST = ("://127.0.0.1", "://localhost", "://[::1]")
+CLOSE_S = 0.25
 QUIET_S = 10.0
 """After so long without a line the job is asked for, as a connection may be dead without a word."""
 RETRY_S, PATIENCE_S = 1.0, 120.0
@@ -297,6 +298,8 @@ def _synchronous(lines: AsyncGenerator[str]) -> Iterator[str]:
             task.cancel()
             loop.run_until_complete(asyncio.wait([task]))
         loop.run_until_complete(lines.aclose())
+        # aiohttp closes connections in the background, those with TLS by talking to the other side.
+        loop.run_until_complete(asyncio.sleep(CLOSE_S))
         loop.close()
 
 
