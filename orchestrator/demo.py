@@ -30,7 +30,7 @@ class Shown:
 def run_demo(spec: JobSpec, view: TrainingView, *, verbose: bool) -> Shown:
     """Train, register, serve, ask, stop. Raises a RingmasterError."""
     require_free_port(spec.serve.host, spec.serve.port, option="serve.port")
-    with open_job(spec, verbose=verbose) as job, ThreadPoolExecutor(1) as pool:
+    with open_job(spec, on_event=view, verbose=verbose) as job, ThreadPoolExecutor(1) as pool:
         starting = pool.submit(start_proxy, spec.serve)  # while the workers start: Serve takes seconds too
         with view.watching():
             result = train_job(job, view)

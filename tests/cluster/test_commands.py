@@ -88,7 +88,7 @@ def test_demo_trains_serves_and_leaves_nothing_running(tmp_path: Path) -> None:
 def test_demo_prints_our_lines_only(tmp_path: Path) -> None:
     done = ringmaster("demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    starts = ("Digits", "  starting Ray", "  rank", "  epoch", "Serving")
+    starts = ("Digits", "  loading: indexed", "  starting Ray", "  rank", "  epoch", "Serving")
     assert [line for line in done.stderr.splitlines() if not line.startswith(starts)] == []
     assert "\x1b" not in done.stderr + done.stdout
     assert "registered digits@champion (version 1)" in done.stdout
