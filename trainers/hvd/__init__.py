@@ -21,7 +21,7 @@ HOMES = {
     ),
     "settings": "Adasum Average Compression Max Min Op Product Sum",
     "optimizer": "DistributedOptimizer is_distributed stock_optimizer",
-    "broadcast": "broadcast_state broadcast_variables decorrelate_seeds",
+    "state": "broadcast_state broadcast_variables decorrelate_seeds",
     "metrics": "AverageMetrics",
     "batch_norm": "AverageBatchNorm average_batch_norm",
     "sync_batch_norm": "SyncBatchNormalization synchronize_batch_norm",
