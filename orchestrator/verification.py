@@ -53,7 +53,8 @@ def _short(spec: JobSpec, workers: int, folder: Path) -> JobSpec:
     short = spec.model_copy(
         update={
             "folder": folder,
-            "cluster": spec.cluster.model_copy(update={"workers": workers}),
+            # No fewer either: min_workers would let Ray start one where several are to be compared.
+            "cluster": spec.cluster.model_copy(update={"workers": workers, "min_workers": None}),
             "train": spec.train.model_copy(update={"epochs": 1, "monitor": "loss", "max_restarts": 0}),
         }
     )

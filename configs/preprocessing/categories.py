@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from configs.features import CategoryFeature
+from configs.preprocessing.hot import write_hot
 from configs.preprocessing.scaling import Scaling
 from configs.preprocessing.sketches import Counts, Moments
 from configs.preprocessing.values import objects, text_codes
@@ -42,16 +43,26 @@ class FittedCategory(Spec):
         return 1 if self.encode == "ordinal" else self.codes - 1
 
     def transform(self, column: str, values: np.ndarray) -> np.ndarray:
-        """(rows[, width]) -> (rows[, width], outputs) float64; as an input (rows, width or 1) int32 codes."""
-        places, texts = text_codes(column, joined(values, self.separator) if self.encode == "multi_hot" else values)
-        if self.encode == "multi_hot":
-            return np.asarray(self._several_hot(texts)[places])
-        codes = np.array([self.code(text) for text in texts], np.int64)[places]
+        """(rows[, width]) -> (rows[, width], outputs) float32; as an input (rows, width or 1) int32 codes."""
         if self.as_input:
+            codes = self._codes(column, values)
             return np.asarray(codes.reshape(len(codes), -1), np.int32)
+        out = np.empty((*values.shape, self.outputs), np.float32)
+        self.write(column, values, out)
+        return out
+
+    def write(self, column: str, values: np.ndarray, out: np.ndarray) -> None:
+        """(rows[, width]) into columns of the table, out (rows[, width], outputs)."""
         if self.encode == "ordinal":
-            return np.asarray(self.scaling(codes.astype(np.float64))[..., None])
-        return np.asarray(np.eye(self.codes)[codes][..., 1:])
+            out[..., 0] = self.scaling(self._codes(column, values).astype(np.float64))
+        elif self.encode == "multi_hot":
+            self._write_several(*text_codes(column, joined(values, self.separator)), out)
+        else:
+            write_hot(self._codes(column, values) - 1, out)
+
+    def _codes(self, column: str, values: np.ndarray) -> np.ndarray:
+        places, texts = text_codes(column, values)
+        return np.asarray(np.array([self.code(text) for text in texts], np.int64)[places])
 
     def code(self, text: str | None) -> int:
         """The code of one text of `as_texts`."""
@@ -76,11 +87,13 @@ class FittedCategory(Spec):
     def _parts(self, text: str | None) -> list[str | None]:
         return split(text, self.separator) if self.encode == "multi_hot" else [text]
 
-    def _several_hot(self, texts: list[str | None]) -> np.ndarray:
-        hot = np.zeros((len(texts), self.codes))
-        for row, text in enumerate(texts):
-            hot[row, [self.code(part) for part in self._parts(text)]] = 1
-        return hot[:, 1:]
+    def _write_several(self, places: np.ndarray, texts: list[str | None], out: np.ndarray) -> None:
+        codes = [np.unique([self.code(part) for part in self._parts(text)]) for text in texts]
+        columns = [known[known != UNSEEN] - 1 for known in codes]
+        each = [columns[place] for place in places.reshape(-1)]
+        rows = np.unravel_index(np.repeat(np.arange(len(each)), [len(some) for some in each]), places.shape)
+        out[...] = 0
+        out[(*rows, np.concatenate([np.empty(0, int), *each]))] = 1
 
 
 def split(text: str | None, separator: str) -> list[str | None]:

@@ -59,6 +59,10 @@ class FittedDate(Spec):
                 done.append(scaling(numbers))
         return np.stack(done, axis=-1)
 
+    def write(self, column: str, values: np.ndarray, out: np.ndarray) -> None:
+        """What `transform` gives into columns of the table, out (rows[, width], outputs)."""
+        out[...] = self.transform(column, values)
+
     def _turns(self, part: str) -> bool:
         return self.cyclic and part in CYCLES
 

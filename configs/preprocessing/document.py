@@ -126,13 +126,13 @@ def _side_by_side(scalars: dict[str, Any], columns: Columns) -> np.ndarray:
     table = np.empty((*shape, sum(fitted.outputs for fitted in scalars.values())), np.float32)
     start = 0
     for name, fitted in scalars.items():
-        done = fitted.transform(name, columns[name])
-        if done.shape[:-1] != table.shape[:-1]:
+        if columns[name].shape != shape:
             raise DataError(
                 f"column {name!r} has shape {columns[name].shape[1:]} per row and {len(columns[name])} rows, "
                 f"{first!r} {shape[1:]} and {shape[0]}; columns side by side must be alike"
             )
-        table[..., start : start + fitted.outputs] = done
+        # Into the table itself: one_hot may give thousands of columns.
+        fitted.write(name, columns[name], table[..., start : start + fitted.outputs])
         start += fitted.outputs
     return table
 

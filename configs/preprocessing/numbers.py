@@ -6,10 +6,15 @@ import numpy as np
 
 from configs.errors import DataError
 from configs.features import NumberFeature
+from configs.preprocessing.hot import write_hot
 from configs.preprocessing.scaling import Scaling
 from configs.preprocessing.sketches import Counts, Moments, Quantiles
 from configs.preprocessing.values import FIX, as_numbers, bad_value, require_small
 from configs.spec import Spec
+
+
+LEARNS_NOTHING = {"clip": "Remove clip", "buckets": "Give the edges, such as buckets: [0, 10],"}
+"""What else can be done where a statistic of no values is asked for."""
 
 
 class FittedNumber(Spec):
@@ -33,19 +38,26 @@ class FittedNumber(Spec):
         return len(self.edges or ()) + 1 if self.one_hot else 1
 
     def transform(self, column: str, values: np.ndarray) -> np.ndarray:
-        """(rows[, width]) -> (rows[, width], outputs) float64.
+        """(rows[, width]) -> (rows[, width], outputs) float32.
 
         Raises DataError on a number that float32 cannot hold once it is scaled.
         """
+        out = np.empty((*values.shape, self.outputs), np.float32)
+        self.write(column, values, out)
+        return out
+
+    def write(self, column: str, values: np.ndarray, out: np.ndarray) -> None:
+        """What `transform` gives into columns of the table, out (rows[, width], outputs)."""
         numbers = as_numbers(column, values)
         missing = np.isnan(numbers)
         shaped = self.shaped(column, np.where(missing, self.fill, numbers) if missing.any() else numbers)
         if self.one_hot:
-            return np.eye(self.outputs)[shaped.astype(np.int64)]
+            write_hot(shaped.astype(np.int64), out)
+            return
         with np.errstate(over="ignore"):
             scaled = self.scaling(shaped)
         require_small(column, numbers, scaled)
-        return np.asarray(scaled[..., None])
+        out[..., 0] = scaled
 
     def shaped(self, column: str, numbers: np.ndarray) -> np.ndarray:
         """Clip, log, buckets: everything before scaling. numbers: float64 without NaN, of any shape."""
@@ -117,7 +129,9 @@ class NumberFitter:
         if plain.one_hot or spec.scale == "none":
             return plain
         if spec.scale == "robust":
-            scaling = Scaling.fit(plain.shaped(self._column, self._sample.sample()), "robust")
+            # Where all values are missing, the fill is all there is.
+            sample = self._sample.sample() if self._raw.count else np.array([plain.fill])
+            scaling = Scaling.fit(plain.shaped(self._column, sample), "robust")
         else:
             scaling = Scaling.from_moments(self._moments(plain), spec.scale)
         return plain.model_copy(update={"scaling": scaling})
@@ -151,7 +165,7 @@ class NumberFitter:
         if not self._raw.count:
             raise DataError(
                 f"column {self._column!r} has no value in the training part, so its {what} is not defined. "
-                "Give a constant fill or remove the feature"
+                f"{LEARNS_NOTHING.get(what, 'Give a constant fill')} or remove the feature"
             )
 
     def _learned_quantiles(self, what: str, ranks: tuple[float, float]) -> tuple[float, float]:

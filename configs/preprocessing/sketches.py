@@ -1,21 +1,20 @@
 """What is learned about a column block by block, in bounded memory: moments, quantiles, counts.
 
 `merge` is associative, so any split of the rows into blocks and any order of merging gives the same result (moments
-up to rounding; quantiles of more than EXACT_VALUES values up to the sketch's error).
+up to rounding; quantiles of more than EXACT_VALUES values up to the sketch's error). Nothing is left to chance: the
+same blocks in the same order give the same document, byte by byte.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from datasketches import kll_doubles_sketch
 
 from configs.errors import DataError
+from configs.preprocessing.rank_sketch import RankSketch
 
 EXACT_VALUES = 1_000_000
 """Up to so many values of a column quantiles are exact; beyond it a sketch answers."""
-SKETCH_SIZE = 4096
-"""Rank error of the sketch: 0.07 %."""
 SKETCH_POINTS = 1 << 14
 MAX_DISTINCT = 5_000_000
 """Most distinct values that are counted in one column."""
@@ -69,65 +68,60 @@ class Moments:
 
 
 class Quantiles:
-    """All values while there are few of them, then a KLL sketch (Karnin, Lang, Liberty 2016; Apache DataSketches)."""
+    """All values while there are few of them, then a sketch of their ranks."""
 
     def __init__(self) -> None:
         self.count = 0
         self._values: list[np.ndarray] = []
-        self._sketch: Any = None
+        self._sketch: RankSketch | None = None
 
     def expect(self, count: int) -> None:
         """Keep no values at all where so many will not be kept in the end."""
         if count > EXACT_VALUES:
-            self._start_sketch()
+            self._started()
 
     def add(self, values: np.ndarray) -> None:
         """values: (any,) float64 without NaN."""
         self.count += values.size
         if self._sketch is not None:
-            self._feed(values)
+            self._sketch.add(values)
             return
         self._values.append(np.array(values, np.float64))
         if self.count > EXACT_VALUES:
-            self._start_sketch()
+            self._started()
 
     def merge(self, other: "Quantiles") -> None:
         self.count += other.count
-        self._values += other._values
-        if other._sketch is not None or self._sketch is not None or self.count > EXACT_VALUES:
-            self._start_sketch()
+        sketched = self._sketch is not None or other._sketch is not None or self.count > EXACT_VALUES
+        if not sketched:
+            self._values += other._values
+            return
+        sketch = self._started()
+        for values in other._values:
+            sketch.add(values)
         if other._sketch is not None:
-            self._sketch.merge(other._sketch)
+            sketch.merge(other._sketch)
 
-    def _start_sketch(self) -> None:
-        self._sketch = self._sketch or kll_doubles_sketch(SKETCH_SIZE)
-        for values in self._values:
-            self._feed(values)
-        self._values = []
-
-    def _feed(self, values: np.ndarray) -> None:
-        self._sketch.update(np.require(values, np.float64, ["C", "W"]))  # it takes no array that is read-only
+    def _started(self) -> RankSketch:
+        """The sketch, with all values in it."""
+        if self._sketch is None:
+            self._sketch = RankSketch()
+            for values in self._values:
+                self._sketch.add(values)
+            self._values = []
+        return self._sketch
 
     def sample(self) -> np.ndarray:
         """(n,) sorted: all values, or SKETCH_POINTS that stand for them, each for an equal part."""
         if self._sketch is None:
             return np.sort(np.concatenate([np.empty(0), *self._values]))
-        ranks = (np.arange(SKETCH_POINTS) + 0.5) / SKETCH_POINTS
-        return np.asarray(self._sketch.get_quantiles(ranks), np.float64)
+        return self._sketch.at((np.arange(SKETCH_POINTS) + 0.5) / SKETCH_POINTS)
 
     def at(self, ranks: Iterable[float]) -> list[float]:
         """Values at ranks between 0 and 1."""
         if self._sketch is None:
             return [float(value) for value in np.quantile(self.sample(), list(ranks))]
-        return [float(value) for value in self._sketch.get_quantiles(list(ranks))]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_sketch": None if self._sketch is None else self._sketch.serialize()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state
-        if self._sketch is not None:
-            self._sketch = kll_doubles_sketch.deserialize(self._sketch)
+        return [float(value) for value in self._sketch.at(ranks)]
 
 
 class Counts:

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.fs
 import pyarrow.parquet
 
 from configs.data import DataSpec
-from configs.errors import DataError, SpecError
+from configs.errors import DataError, RingmasterError, SpecError, one_line
 from orchestrator.sources.blocks import from_arrow
 from orchestrator.sources.places import File, Found
 
@@ -64,6 +65,8 @@ def _called(data: DataSpec, home: Path, taken: Callable[[Any], Any]) -> Any:
             return result
         result.context.execution_options.preserve_order = True  # a row's place decides which part it is in
         return taken(result)
+    except RingmasterError:
+        raise  # what its rows cannot be used for is not the function's fault
     except Exception as error:
         text = " ".join(str(error).split())
         raise SpecError(f"data.function {name} raised {type(error).__name__}: {text}") from error
@@ -106,14 +109,14 @@ def _collected(dataset: Any) -> dict[str, np.ndarray]:
 
 def _stored(dataset: Any, folder: Path, data: DataSpec) -> Found:
     """All rows of a ray.data.Dataset, streamed into Parquet files in their order."""
-    folder.mkdir(parents=True)
+    _in_folder(folder, lambda: folder.mkdir(parents=True))
     files: list[File] = []
     for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
-        table = pa.table({name: _arrow(values) for name, values in batch.items()})
+        table = pa.table({name: _arrow(name, values, data) for name, values in batch.items()})
         if table.num_rows:
             # A file each, as a column may have another type where all of its values are missing.
             path = folder / f"{len(files):06}.parquet"
-            pa.parquet.write_table(table, path)
+            _in_folder(folder, partial(pa.parquet.write_table, table, path))
             name = f"data.function {data.function}, block {len(files) + 1}"
             files.append(File(name, str(path), pa.fs.LocalFileSystem(), path.stat().st_size))
     if not files:
@@ -121,10 +124,27 @@ def _stored(dataset: Any, folder: Path, data: DataSpec) -> Found:
     return Found(files, "parquet")
 
 
-def _arrow(values: np.ndarray) -> pa.Array:
-    if values.ndim > 1:
-        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
-    return pa.array(values, from_pandas=True)
+def _in_folder(folder: Path, write: Callable[[], Any]) -> None:
+    """Raise DataError where the folder cannot be written to."""
+    try:
+        write()
+    except OSError as error:
+        raise DataError(
+            f"the rows of a ray.data.Dataset cannot be written to {folder}: {error.strerror or one_line(error)}; give "
+            "another folder with folder=PATH"
+        ) from error
+
+
+def _arrow(column: str, values: np.ndarray, data: DataSpec) -> pa.Array:
+    try:
+        if values.ndim > 1:
+            return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(
+            f"data.function {data.function}: column {column!r} has values of several types ({one_line(error)}); make "
+            "them all numbers or all texts"
+        ) from error
 
 
 def _as_array(column: str, values: Any) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A Python function may return a ray.data.Dataset; the Ray that it starts is gone before the job starts its own."""
 
+import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 import ray
 
+from configs.errors import DataError
 from configs.job import JobSpec
 from orchestrator.sources import load_columns
+from orchestrator.sources.functions import called_source
 
 pytestmark = pytest.mark.cluster
 
@@ -51,3 +54,31 @@ def test_a_ray_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected[4] = np.nan
     np.testing.assert_array_equal(columns["x"][order].astype(float), expected)
     assert not ray.is_initialized()
+
+
+BAD = """
+    import ray.data
+
+    def rows(kind):
+        if kind == "none":
+            return ray.data.range(3).filter(lambda row: False)
+        return ray.data.from_items([{"x": 1.0, "image": 0, "y": "a"}, {"x": 2.0, "image": 0, "y": "b"}])
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_goes_wrong_while_rows_are_stored_is_not_the_functions_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "taken").write_text("a file where a folder is to be made")
+    spec = job(tmp_path, {})
+    (tmp_path / "from_ray.py").write_text(dedent(BAD))
+    monkeypatch.delitem(sys.modules, "from_ray", raising=False)
+    for kind, folder, expected in (
+        ("none", tmp_path / "rows", "data.function from_ray:rows has no rows; a job needs at least a few"),
+        ("some", tmp_path / "taken" / "rows", "cannot be written to .*; give another folder with folder=PATH"),
+    ):
+        data = spec.data.model_copy(update={"params": {"kind": kind}})
+        with pytest.raises(DataError, match=expected):
+            called_source(data, tmp_path, folder, lambda size: True)

@@ -61,6 +61,33 @@ def test_robust_scaling_has_median_0_and_quartile_distance_1() -> None:
     assert transform(fitted, [2.0, 4.0]) == [[0.0], [1.0]]
 
 
+@pytest.mark.parametrize("scale", ["standard", "minmax", "robust", "none"])
+@pytest.mark.parametrize("options", [{}, {"log": True}, {"buckets": [1.0, 5.0]}])
+@pytest.mark.parametrize("values", [[None, None], [3.0, 3.0], [3.0, None]])
+def test_a_column_without_spread_is_0_or_what_it_is(scale: str, options: dict[str, Any], values: list[Any]) -> None:
+    """All missing, or one value only: a constant fill is all there is, and nothing is divided by 0."""
+    fitted = fit(values, {"kind": "number", "scale": scale, "fill": 3.0, **options})
+    (known,), (missing,) = transform(fitted, [3.0, None])
+    as_it_is = {"log": np.log1p(3.0), "buckets": 1.0}.get(next(iter(options), ""), 3.0)
+    assert [known, missing] == pytest.approx([as_it_is if scale == "none" else 0.0] * 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "fix"),
+    [
+        ({"fill": "mean"}, {"fill": 0.0}),
+        ({"fill": "most_frequent", "scale": "robust"}, {"fill": 0.0}),
+        ({"fill": 0.0, "clip": [0.1, 0.9]}, {"clip": None}),
+        ({"fill": 0.0, "buckets": 4}, {"buckets": [0.0, 10.0]}),
+    ],
+)
+def test_no_value_at_all_is_told_with_a_fix_that_works(options: dict[str, Any], fix: dict[str, Any]) -> None:
+    feature = {"kind": "number", **options}
+    with pytest.raises(DataError, match=f"no value in the training part.*{next(iter(fix))}"):
+        fit([None, None], feature)
+    assert np.isfinite(transform(fit([None, None], feature | fix), [None])).all()
+
+
 def test_given_edges_count_the_buckets_from_0_and_a_value_on_an_edge_is_above_it() -> None:
     fitted = fit([1.0, 2.0], PLAIN | {"buckets": [18, 30, 65]})
     assert transform(fitted, [0.0, 18.0, 29.9, 64.0, 65.0, 99.0]) == [[0], [1], [1], [2], [3], [3]]
