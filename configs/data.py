@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from configs.dates import Cut, DateFormats, nanoseconds
 from configs.features import (
     EVERY_OTHER,
     FEATURE_KINDS,
@@ -56,10 +57,11 @@ class SplitSpec(Spec):
     """Fraction of the rows that choose the best epoch."""
     test: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Fraction of the rows that only the finished model sees."""
-    valid_from: str | None = None
-    """With time and a column: the first date of the validation part, such as 2024-01-01, instead of a fraction."""
-    test_from: str | None = None
-    """With time and a column: the first date of the test part."""
+    valid_from: Cut | None = None
+    """With time and a column: the first date (or number) of the validation part, such as 2024-01-01, instead of a
+    fraction. It is read as the column is: `2024` is a year where the column holds dates."""
+    test_from: Cut | None = None
+    """With time and a column: the first date (or number) of the test part."""
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -94,6 +96,21 @@ class WindowSpec(Spec):
     """The column to sort by; by default the rows are taken as they come."""
     group: str | None = None
     """The column that tells several series apart; no window crosses from one to the next."""
+    max_gap: float | str | None = None
+    """With order: rows further apart than this, such as 1h, are not in one window; a number where `order` holds
+    numbers. By default such windows are kept, and counted in a warning."""
+
+    @model_validator(mode="after")
+    def _gap_is_readable(self) -> "WindowSpec":
+        if self.max_gap is None:
+            return self
+        if self.order is None:
+            raise ValueError(f"max_gap={self.max_gap} needs the column of times; add order")
+        if isinstance(self.max_gap, str):
+            nanoseconds(self.max_gap)
+        elif self.max_gap <= 0:
+            raise ValueError(f"max_gap={self.max_gap}: expected a number greater than 0, or a duration such as 1h")
+        return self
 
 
 class DataSpec(SourceSpec):
@@ -104,6 +121,9 @@ class DataSpec(SourceSpec):
     features: Features = Field(min_length=1)
     """Column name to preprocessing; columns not named here are not used."""
     target: TargetSpec
+    dates: dict[str, DateFormats] = {}
+    """How dates are written in a column, such as {day: "%d/%m/%Y"}, wherever the column is used: as a feature, to sort
+    or to split by. A list of formats, or one: strptime's directives, epoch_s, epoch_ms, epoch_us, epoch_ns."""
     sample_weight: str | None = None
     """A column of numbers, 0 or more: what a row counts in the loss and in train.weighted_metrics; not a feature."""
     split: SplitSpec = SplitSpec()
@@ -146,6 +166,21 @@ class DataSpec(SourceSpec):
                 f"split.by={self.split.by} would put windows that overlap into different parts; use by: time, or group"
             )
         return self
+
+    @model_validator(mode="after")
+    def _dates_are_said_once(self) -> "DataSpec":
+        for column, formats in self.dates.items():
+            if EVERY_OTHER not in self.features and column not in self.columns:
+                raise ValueError(f"dates: column {column!r} has no part in the job; remove it, or make it a feature")
+            own = getattr(self.features.get(column), "formats", ())
+            if own and own != formats:
+                raise ValueError(f"dates and features give column {column!r} different formats; remove one of them")
+        return self
+
+    def formats_of(self, column: str | None) -> tuple[str, ...]:
+        """How dates are written in a column, beside ISO 8601."""
+        own: tuple[str, ...] = getattr(self.features.get(column or ""), "formats", ())
+        return self.dates.get(column or "", own)
 
     @property
     def columns(self) -> list[str]:

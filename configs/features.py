@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from configs.dates import DateFormats
 from configs.spec import Spec, unknown
 
 TABLE = "table"
@@ -101,8 +102,9 @@ class DateFeature(Spec):
     """weekday: 0 is Monday."""
     cyclic: bool = False
     """Give every part but the year as sine and cosine of its place in the cycle, so that December is near January."""
-    formats: tuple[str, ...] = ()
-    """How dates are written, such as "%d/%m/%Y"; the first that fits counts. Default: ISO 8601."""
+    formats: DateFormats = ()
+    """How dates are written, such as "%d/%m/%Y" or epoch_ms; the first that fits counts. Default: ISO 8601.
+    `data.dates` says the same for a column whatever it is used for."""
     fill: str = "median"
     """What replaces a missing date: the median of the training part, or this date, written as 2024-01-31."""
     scale: Literal["standard", "minmax", "none"] = "standard"

@@ -112,7 +112,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             raise SpecError(f"override {override!r}: {parent!r} holds {child!r} and has no keys of its own")
         node[parent] = child
         node = child
-    node[leaf] = _parse(value, where=f"override {override!r}")
+    # A format such as %d/%m/%Y is text: in YAML no value may begin with a percent sign.
+    node[leaf] = value if value.startswith("%") else _parse(value, where=f"override {override!r}")
 
 
 def _shorthand(path: list[str]) -> str | None:

@@ -10,6 +10,7 @@ import pandas as pd
 from configs.data import DataSpec
 from configs.errors import DataError
 from configs.preprocessing import MISSING_TEXTS, Columns, as_numbers, as_texts, text_array
+from configs.preprocessing.times import holds_times, is_missing, sort_keys
 
 SHOWN = 5
 """So many of the rows that were left out are named."""
@@ -80,6 +81,7 @@ def _bad(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
         elif feature.kind in {"tensor", "image"} and columns[name].dtype.kind == "f":
             infinite = ~np.isfinite(columns[name].reshape(len(columns[name]), -1)).all(axis=1)
             found.append((f"{name!r} is not finite", np.asarray(infinite)))
+    found += _no_dates(columns, data)
     target = data.target.column
     if data.target.kind == "number":
         # In a series a missing value may still be the past of others; its own window is left out later.
@@ -88,6 +90,26 @@ def _bad(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
     else:
         missing = np.array([text is None for text in as_texts(target, columns[target])], bool)
         found.append((f"the target {target!r} is missing", missing))
+    return found
+
+
+def _no_dates(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
+    """Dates that cannot be read, and rows that have no place in the order of a series or a split by time."""
+    found = []
+    for name, feature in data.features.items():
+        if feature.kind == "date":
+            missing = np.array([value is None for value in text_array(name, columns[name]).reshape(-1)], bool)
+            found.append(
+                (f"{name!r} is not a date", ~(holds_times(name, columns[name], data.formats_of(name)) | missing))
+            )
+    order = data.window.order if data.window else None
+    by_time = data.split.column if data.split.by == "time" else None
+    for name in dict.fromkeys(name for name in (order, by_time) if name):
+        try:
+            bad = is_missing(sort_keys(name, columns[name], data.formats_of(name)))
+        except DataError:
+            bad = ~holds_times(name, columns[name], data.formats_of(name))
+        found.append((f"{name!r} has no time to sort by", bad))
     return found
 
 

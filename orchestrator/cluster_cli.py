@@ -165,6 +165,7 @@ def _plan_lines(made: dict[str, Any], room: dict[str, Any] | None) -> list[str]:
         f"learning rate of {made['optimizer']}: {made['learning_rate']}",
         f"memory: {_held(made)}, "
         f"{_size(made['batch_bytes_per_worker'])} per batch of a worker; the model comes on top",
+        *(f"data: {line}" for line in made["notes"]),
     ]
     if room:
         shown = {name: f"{amount:g} {name}" for name, amount in room["total"].items()}

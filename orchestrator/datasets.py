@@ -13,11 +13,13 @@ import numpy as np
 from configs.data import DataSpec
 from configs.errors import DataError
 from configs.job import JobSpec
-from configs.preprocessing import BadValue, Columns, FittedTarget, Preprocessing, infer, plain_columns, window_starts
+from configs.preprocessing import BadValue, Columns, FittedTarget, Preprocessing, in_order, infer, plain_columns
 from configs.preprocessing.inference import kinds_shown
+from configs.preprocessing.windows import windows_of
 from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Clean, Dropped, clean, told, without_repeated
 from orchestrator.loading import Loading
 from orchestrator.report import Facts
+from orchestrator.series import offset_notes, series_left_out, series_notes
 from orchestrator.sources import Loaded, from_function, load_columns
 from orchestrator.splits import split_columns
 from orchestrator.targets import check_metrics, check_target
@@ -55,14 +57,16 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
     loaded = _loaded(spec, loading)
     data = infer(loaded.columns, spec.data)
     rows = clean(loaded.columns, data)
+    offsets = tuple(offset_notes(rows.columns, data))
     with naming_rows(loaded, rows.source_rows):
         rows = replace(rows, columns=plain_columns(rows.columns, data.features))
         rows = without_repeated(rows, data) if data.drop_duplicates else rows
-    examples = make_examples(rows, data)
+    with naming_rows(loaded, rows.source_rows):
+        examples = make_examples(rows, data)
     columns, labels, target = examples.columns, examples.labels, data.target.column
     given = loaded.given(examples.source_rows)
     with naming_rows(loaded, examples.source_rows):
-        parts = split_columns(columns, labels, data.split, given)
+        parts = split_columns(columns, labels, data.split, given, data.formats_of(data.split.column))
     with naming_rows(loaded, examples.source_rows[parts[TRAIN]]):
         training = {name: array[parts[TRAIN]] for name, array in columns.items()}
         preprocessing = Preprocessing.fit(training, data, labels[parts[TRAIN]])
@@ -93,9 +97,10 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
             source_rows=examples.source_rows,
             preprocessing=preprocessing,
             source=spec.data.source,
-            left_out=(*loaded.skipped.told(), *told(rows.dropped + examples.dropped)),
+            left_out=(*loaded.skipped.told(), *told(rows.dropped + examples.dropped), *examples.left_out),
             inferred="" if data.features == spec.data.features else inferred_kinds(data, loaded.columns),
             loading=str(loading or ""),
+            notes=(*offsets, *examples.notes),
         ),
     )
 
@@ -108,12 +113,17 @@ def _loaded(spec: JobSpec, loading: Loading | None) -> Loaded:
 
 @dataclass(frozen=True)
 class Examples:
-    """What the model sees, (rows[, width]) by column, what it is to say, and the row of the source that says it."""
+    """What the model sees, (rows[, width]) by column, what it is to say, and the row of the source that says it.
+
+    left_out, notes: lines about windows that are not there, and about those that are.
+    """
 
     columns: dict[str, np.ndarray]
     labels: np.ndarray
     source_rows: np.ndarray
     dropped: tuple[Dropped, ...] = ()
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def _with_known_labels(
@@ -130,6 +140,8 @@ def _with_known_labels(
         examples.labels[known],
         examples.source_rows[known],
         (*examples.dropped, dropped),
+        examples.left_out,
+        examples.notes,
     )
     place = np.cumsum(known) - 1
     return left, {name: place[rows[known[rows]]] for name, rows in parts.items()}
@@ -146,7 +158,10 @@ def make_examples(rows: Clean, data: DataSpec) -> Examples:
     window = data.window
     if window is None:
         return Examples(rows.columns, rows.columns[data.target.column], rows.source_rows)
-    starts = window_starts(rows.columns, window, ahead=window.horizon)
+    series = in_order(rows.columns, window, data.formats_of(window.order))
+    starts = windows_of(series, window, ahead=window.horizon)
+    left_out = tuple(series_left_out(series, window, len(starts)))
+    notes = tuple(series_notes(series, rows.columns, data))
     targets = starts[:, -1]
     aimed = rows.columns[data.target.column][targets]
     missing = np.array([value is None or value != value for value in aimed.tolist()])
@@ -160,7 +175,7 @@ def make_examples(rows: Clean, data: DataSpec) -> Examples:
     others = [name for name in data.columns if name not in {*data.features, data.target.column}]
     columns = {name: rows.columns[name][targets] for name in others}
     columns |= {name: rows.columns[name][starts[:, : window.width]] for name in data.features}
-    return Examples(columns, aimed[~missing], rows.source_rows[targets], dropped)
+    return Examples(columns, aimed[~missing], rows.source_rows[targets], dropped, left_out, notes)
 
 
 @contextmanager

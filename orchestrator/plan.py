@@ -46,6 +46,8 @@ class Plan:
     """Streaming: preprocessed rows in the job's folder while it runs."""
     batch_bytes_per_worker: int
     """The largest batch of a rank, a few of which wait in its memory."""
+    notes: tuple[str, ...] = ()
+    """What was left out of the rows, and what looks wrong about them."""
 
 
 def make_plan(spec: JobSpec, note: Callable[[str], None] = lambda text: None) -> Plan:
@@ -77,6 +79,7 @@ def make_plan(spec: JobSpec, note: Callable[[str], None] = lambda text: None) ->
         window_bytes_per_worker=size.window_bytes,
         disk_bytes=size.disk_bytes,
         batch_bytes_per_worker=full[0] * size.row_bytes,
+        notes=size.notes,
     )
 
 
@@ -90,6 +93,7 @@ class _Sizes:
     memory_bytes: int = 0
     window_bytes: int = 0
     disk_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def _sizes(spec: JobSpec, note: Callable[[str], None]) -> _Sizes:
@@ -98,10 +102,13 @@ def _sizes(spec: JobSpec, note: Callable[[str], None]) -> _Sizes:
             known = survey(spec, loading, in_turn, note)
             row_bytes = known.like.take(slice(0, 1)).nbytes
             return _Sizes(str(loading), known.rows, row_bytes, 0, known.window_bytes, known.disk_bytes)
-        splits = prepare(spec, loading).splits
+        ready = prepare(spec, loading)
+    splits, facts = ready.splits, ready.facts
     rows = {name: len(split) for name, split in splits.items()}
     held = sum(split.nbytes for split in splits.values())
-    return _Sizes(str(loading), rows, splits[TRAIN].take(slice(0, 1)).nbytes, held)
+    return _Sizes(
+        str(loading), rows, splits[TRAIN].take(slice(0, 1)).nbytes, held, notes=(*facts.left_out, *facts.notes)
+    )
 
 
 def rank_rows(batch_rows: int, workers: int) -> list[int]:

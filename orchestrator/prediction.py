@@ -102,7 +102,7 @@ def _read(source: Path, fitted: Preprocessing, *, whole: bool) -> Iterator[Block
     found = find((str(source),), Path.cwd(), fitted.format or (None if format_of(source.name) else "csv"), "--input")
     kinds = {name: column_kind(feature.kind) for name, feature in fitted.features.items()}
     # A column to sort a series by may hold dates or numbers, and keeps its type.
-    texts = [fitted.id, fitted.window.group if fitted.window else None]
+    texts = [fitted.id, fitted.window.group if fitted.window else None, *fitted.dates]
     kinds |= {name: "text" for name in texts if name and name not in fitted.features}
     reading = Reading(fitted.read, kinds, wanted=tuple(fitted.columns), bad=BadRows(), whole=whole)
     readings, names = [reading], fitted.read.names or ()

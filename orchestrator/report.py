@@ -35,7 +35,8 @@ class Facts:
     columns: (rows, ...) raw values of the features; labels: (rows,); parts: row numbers by name.
     source_rows: (rows,) the row of the source (from 0) that each label stands in.
     counts: rows of each part where the rows at hand are a sample of them; sums: `row_sums` of all rows then.
-    left_out: one line per reason. inferred: the kinds of columns, where the job left them open.
+    left_out: one line per reason; notes: warnings found on the way.
+    inferred: the kinds of columns, where the job left them open.
     """
 
     columns: Columns
@@ -49,6 +50,7 @@ class Facts:
     loading: str = ""
     counts: Mapping[str, int] | None = None
     sums: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -87,6 +89,7 @@ def digest(names: Iterable[str], sums: np.ndarray) -> str:
 
 def warnings(facts: Facts) -> Iterator[str]:
     """One sentence for everything that looks wrong."""
+    yield from facts.notes
     train = facts.parts[TRAIN]
     for name, fitted in facts.preprocessing.features.items():
         values = facts.columns[name][train]

@@ -5,17 +5,19 @@ there are (fractions of a split by time aside: its dates do that).
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from configs.data import SplitSpec
 from configs.errors import DataError
-from configs.preprocessing import BadValue, Columns, as_dates, as_numbers, as_texts, text_codes
+from configs.preprocessing import Columns, as_texts, text_codes
+from orchestrator.time_splits import require_cuts_fit, row_times, shares_of_times
 from trainers.job import TEST, TRAIN, VALID
 
 BLOCKS = (5, 10, 20, 25, 50, 100)
-"""Rows per block of a random split; the first in which both fractions are whole numbers of rows is taken."""
+"""Rows per block of a random split: the first in which both fractions are whole numbers of rows, else the last; then
+some blocks have one row more than others, so that the blocks up to any one have the fraction."""
 
 
 def split_rows(rows: int, split: SplitSpec) -> dict[str, np.ndarray]:
@@ -24,12 +26,17 @@ def split_rows(rows: int, split: SplitSpec) -> dict[str, np.ndarray]:
 
 
 def split_columns(
-    columns: Columns, labels: np.ndarray, split: SplitSpec, given: Mapping[str, int] | None = None
+    columns: Columns,
+    labels: np.ndarray,
+    split: SplitSpec,
+    given: Mapping[str, int] | None = None,
+    formats: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Row numbers of each part, in the order of the source; a part that is not asked for is left out.
 
     labels: (rows,) of the target, for a stratified split.
     given: rows at the end of the source that are a part already (files of their own), by part in that order.
+    formats: of dates in the column that it is split by.
     Raises DataError when a part would be empty, or holds no date that it is split by.
     """
     rows = len(labels)
@@ -37,7 +44,11 @@ def split_columns(
     free = rows - sum(given.values())
     asked = asked_of(split, given)
     here = {name: column[:free] for name, column in columns.items()}
-    shares = shares_of_times(times_of(here, asked, free), asked) if needs_all_times(asked) else None
+    shares = None
+    if asked.by == "time":
+        times = row_times(here, asked, free, formats)
+        require_cuts_fit(times, asked, formats)
+        shares = shares_of_times(times, asked, formats)
     parts = _named(Dealer(asked, shares=shares).deal(here, labels[:free]), asked)
     start = free
     for name, count in given.items():
@@ -61,12 +72,13 @@ class Dealer:
         rows: int = 0,
         classes: Mapping[str, int] | None = None,
         shares: np.ndarray | None = None,
+        formats: Sequence[str] = (),
     ) -> None:
         """rows, classes: how many rows, and of each class, come before the first block.
 
-        shares: of the rows to come, where `needs_all_times`.
+        shares: of the rows to come, where `needs_all_times`. formats: of dates in the column that it is split by.
         """
-        self._split, self._rows, self._shares = split, rows, shares
+        self._split, self._rows, self._shares, self._formats = split, rows, shares, formats
         self._classes = dict(classes or {})
 
     def deal(self, columns: Columns, labels: np.ndarray) -> np.ndarray:
@@ -79,7 +91,8 @@ class Dealer:
             found, self._shares = self._shares[: len(labels)], self._shares[len(labels) :]
             return found
         if split.by == "time":
-            return shares_of_times(times_of(columns, split, len(labels)), split)
+            times = row_times(columns, split, len(labels), self._formats)
+            return shares_of_times(times, split, self._formats)
         if split.by == "stratified":
             return self._by_class(labels)
         return _by_fraction(np.arange(start, start + len(labels)), split)
@@ -99,11 +112,13 @@ class Dealer:
 def _by_fraction(places: np.ndarray, split: SplitSpec) -> np.ndarray:
     """places: of each row among those it is drawn with. Every block of rows has its fractions, at random places."""
     size = next((size for size in BLOCKS if _whole(size * split.valid) and _whole(size * split.test)), BLOCKS[-1])
-    test, valid = round(size * split.test), round(size * split.valid)
     shares = np.zeros(len(places), np.int8)
     if not len(places):
         return shares
     first, blocks = int(places.min()) // size, int(places.max()) // size + 1
+    ends = np.arange(first, blocks + 1) * size
+    test, valid = (np.diff(np.rint(ends * fraction)).astype(np.int64) for fraction in (split.test, split.valid))
+    test, valid = test[places // size - first], valid[places // size - first]
     # One stream for all blocks: a block's numbers do not depend on the blocks after it, and those of the blocks
     # before it can be skipped, since a number takes one step of the generator.
     draws = np.random.PCG64(split.seed).advance(first * size)
@@ -130,58 +145,6 @@ def _draw(text: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def needs_all_times(split: SplitSpec) -> bool:
-    """Whether a row's part depends on the times of all others: it is split by time, and not by dates alone."""
-    fractions = (split.valid and not split.valid_from) or (split.test and not split.test_from)
-    return split.by == "time" and bool(fractions)
-
-
-def times_of(columns: Columns, split: SplitSpec, rows: int) -> np.ndarray:
-    """(rows,) float64: what the rows are sorted by. Raises DataError naming the row that has no date."""
-    times = np.arange(rows, dtype=np.float64) if split.column is None else _times(split.column, columns[split.column])
-    bad = np.flatnonzero(np.isnan(times))
-    if bad.size:
-        what = ": has no date, and the split is by time; mend or remove the row"
-        raise BadValue(f"column {split.column!r}, row ", int(bad[0]) + 1, what)
-    return times
-
-
-def shares_of_times(times: np.ndarray, split: SplitSpec) -> np.ndarray:
-    """(rows,) int8: 0 train, 1 valid, 2 test; the latest rows test."""
-    rows = len(times)
-    shares = np.zeros(rows, np.int8)
-    order = np.argsort(times, kind="stable")
-    test, valid = round(rows * split.test), round(rows * split.valid)
-    if split.test_from is not None:
-        last = times >= _cut(split.test_from, split)
-    else:
-        last = np.isin(np.arange(rows), order[rows - test :]) if test else np.zeros(rows, bool)
-    if split.valid_from is not None:
-        middle = times >= _cut(split.valid_from, split)
-    else:
-        left = order[~last[order]]
-        middle = np.isin(np.arange(rows), left[max(0, len(left) - valid) :]) if valid else np.zeros(rows, bool)
-    shares[middle] = 1
-    shares[last] = 2
-    return shares
-
-
-def _times(column: str, values: np.ndarray) -> np.ndarray:
-    """Dates as seconds, numbers as they are; NaN where there is none."""
-    if values.dtype.kind in "iuf":
-        return as_numbers(column, values)
-    dates = as_dates(column, values)
-    return np.where(np.isnat(dates), np.nan, dates.astype(np.int64).astype(np.float64))
-
-
-def _cut(text: str, split: SplitSpec) -> float:
-    column = f"data.split ({split.column})"
-    try:
-        return float(text)
-    except ValueError:
-        return float(_times(column, np.array([text], object))[0])
-
-
 def _named(shares: np.ndarray, split: SplitSpec) -> dict[str, np.ndarray]:
     """The parts by name. Raises DataError when one that was asked for is empty."""
     parts = {name: np.flatnonzero(shares == share) for share, name in enumerate(SHARES) if name in parts_of(split)}
@@ -201,8 +164,16 @@ def parts_of(split: SplitSpec) -> list[str]:
 def require_rows(rows: Mapping[str, int], split: SplitSpec) -> None:
     """Raise DataError when a part has none."""
     empty = next((name for name, count in rows.items() if not count), None)
-    if empty:
+    if not empty:
+        return
+    total, fraction = sum(rows.values()), getattr(split, empty, 0.0)
+    if empty != TRAIN and getattr(split, f"{empty}_from") is None and fraction:
+        apart = {"stratified": " (of each class apart)", "group": " (by whole groups)"}.get(split.by, "")
         raise DataError(
-            f"{sum(rows.values())} row(s) leave none for the {empty} part (data.split.valid={split.valid}, "
-            f"data.split.test={split.test}); give more rows, or change data.split"
+            f"data.split.{empty}={fraction:g} of {total:,} row(s){apart} is about {total * fraction:.3g} row(s) and "
+            f"leaves none for the {empty} part; give a larger fraction, or more rows"
         )
+    raise DataError(
+        f"{total} row(s) leave none for the {empty} part (data.split.valid={split.valid_from or split.valid}, "
+        f"data.split.test={split.test_from or split.test}); give more rows, or change data.split"
+    )

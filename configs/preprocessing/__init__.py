@@ -15,8 +15,9 @@ from configs.preprocessing.scaling import Scaling
 from configs.preprocessing.targets import FittedTarget, Label
 from configs.preprocessing.tensors import FittedTensor
 from configs.preprocessing.texts import FittedText
+from configs.preprocessing.times import as_times, sort_keys
 from configs.preprocessing.values import MISSING_TEXTS, BadValue, Columns, as_numbers, as_texts, text_array, text_codes
-from configs.preprocessing.windows import window_starts
+from configs.preprocessing.windows import in_order, window_starts
 
 __all__ = [
     "FIRST_SEEN",
@@ -39,9 +40,12 @@ __all__ = [
     "as_dates",
     "as_numbers",
     "as_texts",
+    "as_times",
     "describe",
+    "in_order",
     "infer",
     "plain_columns",
+    "sort_keys",
     "table_columns",
     "text_array",
     "text_codes",

@@ -1,5 +1,6 @@
 """Date columns: parts of the calendar and the clock as table columns."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,8 @@ from configs.errors import DataError
 from configs.features import DateFeature, DatePart
 from configs.preprocessing.scaling import Scaling
 from configs.preprocessing.sketches import Moments, Quantiles
-from configs.preprocessing.values import bad_value, flat, text_codes
+from configs.preprocessing.times import as_times, dates_hint, likely_format
+from configs.preprocessing.values import BadValue, text_codes
 from configs.spec import Spec
 
 CYCLES: dict[str, tuple[int, int]] = {
@@ -74,28 +76,9 @@ def part_of(dates: np.ndarray, part: DatePart) -> np.ndarray:
     return np.asarray(getattr(index, name), np.float64).reshape(dates.shape)
 
 
-def as_dates(column: str, values: np.ndarray, formats: tuple[str, ...] = ()) -> np.ndarray:
-    """Dates or texts of dates -> datetime64[s] of the same shape, missing as NaT.
-
-    Raises DataError naming the row that holds no date in one of the formats, or in ISO 8601.
-    """
-    if values.dtype.kind == "M":
-        return flat(column, values).astype("datetime64[s]").reshape(values.shape)
-    places, texts = text_codes(column, values)
-    series = pd.Series(texts, dtype=object)
-    found = pd.Series(np.full(len(texts), np.datetime64("NaT"), "datetime64[s]"))
-    for pattern in (*formats, "ISO8601"):
-        left = found.isna() & series.notna()
-        if left.any():
-            read = pd.to_datetime(series[left], format=pattern, errors="coerce", utc=True)
-            found[left] = read.dt.tz_localize(None).astype("datetime64[s]")
-    wrong = (found.isna() & series.notna()).to_numpy()
-    bad = np.flatnonzero(wrong[places].reshape(-1))
-    if bad.size:
-        expected = f"a date such as {' or '.join(formats)}" if formats else "a date such as 2024-01-31"
-        text = texts[places.reshape(-1)[bad[0]]]
-        raise bad_value(column, values, bad[0], f"got {text!r:.60}, expected {expected}")
-    return np.asarray(found.to_numpy()[places])
+def as_dates(column: str, values: np.ndarray, formats: Sequence[str] = (), hint: str = "") -> np.ndarray:
+    """What `as_times` gives, to the second: datetime64[s] of the same shape, missing as NaT. Raises DataError."""
+    return as_times(column, values, formats, hint).astype("datetime64[s]")
 
 
 class DateFitter:
@@ -112,7 +95,11 @@ class DateFitter:
         self._seconds.expect(rows)
 
     def update(self, values: np.ndarray) -> None:
-        dates = as_dates(self._column, values, self._spec.formats)
+        try:
+            dates = as_dates(self._column, values, self._spec.formats)
+        except BadValue as error:
+            hint = dates_hint(self._column, values) if likely_format(text_codes(self._column, values)[1]) else ""
+            raise BadValue(error.before, error.row, error.after + hint) from None
         self._width = values.shape[1] if values.ndim == 2 else None
         known = dates[~np.isnat(dates)]
         self._missing += dates.size - known.size

@@ -37,6 +37,8 @@ class Preprocessing(Spec):
     format: Format | None = None
     """Of the files that it was trained on; files to predict are of the same kind."""
     read: ReadSpec = ReadSpec()
+    dates: dict[str, tuple[str, ...]] = {}
+    """How dates are written in the column that a series is sorted by, beside ISO 8601."""
 
     @classmethod
     def fit(cls, columns: Columns, spec: DataSpec, labels: np.ndarray | None = None) -> "Preprocessing":
@@ -92,7 +94,8 @@ class Preprocessing(Spec):
         """
         if self.window is None:
             return {name: columns[name] for name in self.features}, np.arange(len(next(iter(columns.values()))))
-        rows = window_starts(columns, self.window, ahead=0)
+        formats = self.dates.get(self.window.order or "", ())
+        rows = window_starts(columns, self.window, ahead=0, formats=formats)
         return {name: columns[name][rows] for name in self.features}, rows[:, -1]
 
     def unseen(self, columns: Columns) -> dict[str, int]:
@@ -147,6 +150,14 @@ FITTERS: dict[str, Any] = {
 }
 
 
+def _dated(spec: DataSpec) -> dict[str, Any]:
+    """The features, dates with the formats of their columns."""
+    return {
+        name: feature.model_copy(update={"formats": spec.formats_of(name)}) if feature.kind == "date" else feature
+        for name, feature in spec.features.items()
+    }
+
+
 class Fitter:
     """Learns a Preprocessing from blocks of training rows, in one pass and bounded memory. Can be pickled."""
 
@@ -160,8 +171,10 @@ class Fitter:
             raise DataError(f"feature {unknown!r} is of kind auto; its kind must be inferred before it is fitted")
         self._target_column = spec.target.column
         # What else a file to predict needs; a format given by its short form stays the short form.
-        self._fixed = {"id": spec.id, "window": spec.window, "format": spec.format, "read": spec.read}
-        self._features = {name: FITTERS[feature.kind](name, feature) for name, feature in spec.features.items()}
+        order = spec.window.order if spec.window else None
+        dates = {order: spec.formats_of(order)} if order and spec.formats_of(order) else {}
+        self._fixed = {"id": spec.id, "window": spec.window, "format": spec.format, "read": spec.read, "dates": dates}
+        self._features = {name: FITTERS[feature.kind](name, feature) for name, feature in _dated(spec).items()}
         self._target = TargetFitter(spec.target)
         for fitter in self._features.values():
             if isinstance(fitter, NumberFitter | DateFitter):

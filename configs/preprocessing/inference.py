@@ -41,7 +41,7 @@ def infer(columns: Columns, data: DataSpec) -> DataSpec:
     others = [name for name in columns if name not in {*data.features, *_taken(data)}]
     for name, feature in data.features.items():
         if name == EVERY_OTHER:
-            found = {other: kind_of(other, columns[other]) for other in others}
+            found = {other: kind_of(other, columns[other], data.dates.get(other, ())) for other in others}
             table = any(kind is not None and kind.kind in TABLE_KINDS for kind in found.values())
             features |= {
                 other: kind
@@ -49,7 +49,7 @@ def infer(columns: Columns, data: DataSpec) -> DataSpec:
                 if kind is not None and not (table and kind.kind == "text")
             }
         elif feature.kind == "auto":
-            kind = kind_of(name, columns[name])
+            kind = kind_of(name, columns[name], data.dates.get(name, ()))
             if kind is None:
                 raise DataError(f"feature {name!r}: its values fit no kind; give the kind, or remove the feature")
             features[name] = kind
@@ -64,8 +64,12 @@ def _taken(data: DataSpec) -> set[str]:
     return {*data.model_copy(update={"features": {}}).columns}
 
 
-def kind_of(column: str, values: np.ndarray) -> Any:
-    """The feature a column would be, or None where it says nothing."""
+def kind_of(column: str, values: np.ndarray, formats: tuple[str, ...] = ()) -> Any:
+    """The feature a column would be, or None where it says nothing. formats: of dates, where the job says so."""
+    return DateFeature(formats=formats) if formats else _by_values(column, values)
+
+
+def _by_values(column: str, values: np.ndarray) -> Any:
     if values.dtype != object and values.ndim in (3, 4):
         return ImageFeature() if values.dtype == np.uint8 else TensorFeature()
     if values.dtype != object and values.ndim == 2:

@@ -112,6 +112,7 @@ def column_kinds(data: DataSpec) -> dict[str, Kind]:
     group = data.split.column if data.split.by == "group" else None
     names = [name for name in (data.id, group, data.window.group if data.window else None) if name]
     kinds |= {name: "text" for name in names if name not in data.features}
+    kinds |= {name: "text" for name in data.columns if data.formats_of(name)}  # 01022024 keeps its zero
     # In a series the target may be a feature too, and is a number then.
     kinds[data.target.column] = "text" if data.target.kind == "class" else "number"
     return kinds

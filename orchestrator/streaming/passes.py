@@ -20,8 +20,9 @@ from configs.train import TrainSpec
 from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Dropped, comparable, sift, together
 from orchestrator.report import ROW_KEYS, row_keys, row_sums
 from orchestrator.sources import BadRows, blocks_of
-from orchestrator.splits import SHARES, Dealer, needs_all_times, times_of
+from orchestrator.splits import SHARES, Dealer
 from orchestrator.streaming.pieces import Piece
+from orchestrator.time_splits import joined_times, needs_all_times, row_times, span_of
 from orchestrator.weights import class_weights, row_weights
 from trainers.job import TRAIN, Split
 from trainers.stored import Shard, ShardWriter
@@ -92,7 +93,8 @@ class Counted:
     """What the first pass finds in a piece.
 
     rows: that were read; left: of them, those that are not left out.
-    labels, codes: of each row, labels[codes], for a split by class; times: (left,) for one by time.
+    labels, codes: of each row, labels[codes], for a split by class; times: (left,) for one by time, or the first
+    and the last ones of blocks where dates alone cut.
     keys: (left, 2) hashes, equal for equal rows, where repeated rows are to be dropped; numbers: of these rows in
     the piece, from 0.
     """
@@ -138,9 +140,10 @@ def count(task: Count) -> Counted:
             places, texts = text_codes(data.target.column, rows.columns[data.target.column])
             code_of = np.array([labels.setdefault(text or "", len(labels)) for text in texts], np.int32)
             codes.append(code_of[places])
-        if needs_all_times(split) and split.column is not None:
+        if split.by == "time" and split.column is not None and task.piece.part == TRAIN:
             with rows.naming():
-                times.append(times_of(rows.columns, split, len(rows)))
+                found = row_times(rows.columns, split, len(rows), data.formats_of(split.column))
+            times.append(found if needs_all_times(split) else span_of(found))
         if data.drop_duplicates:
             with rows.naming():
                 used = list(comparable(rows.columns, data).values())
@@ -152,7 +155,9 @@ def count(task: Count) -> Counted:
         tuple(reader.dropped),
         reader.bad,
         tuple(labels),
-        *(np.concatenate(some) if some else None for some in (codes, times, keys, numbers)),
+        np.concatenate(codes) if codes else None,
+        joined_times(times, split) if times else None,
+        *(np.concatenate(some) if some else None for some in (keys, numbers)),
     )
 
 
@@ -182,7 +187,8 @@ class Deal:
 
 def dealt(deal: Deal) -> Iterator[tuple[Rows, np.ndarray]]:
     """The rows of a piece block by block, and of each row the place of its part in SHARES."""
-    dealer = Dealer(deal.data.split, rows=deal.rows, classes=deal.classes, shares=deal.shares)
+    formats = deal.data.formats_of(deal.data.split.column)
+    dealer = Dealer(deal.data.split, rows=deal.rows, classes=deal.classes, shares=deal.shares, formats=formats)
     repeated = deal.repeated
     for rows in PieceReader(deal.piece, deal.data):
         if repeated is not None:

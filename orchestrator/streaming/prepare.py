@@ -28,7 +28,7 @@ from orchestrator.report import Facts
 from orchestrator.sources import BadRows, blocks_of, joined_blocks
 from orchestrator.sources.blocks import Block, column_kinds
 from orchestrator.sources.images import image_size
-from orchestrator.splits import SHARES, asked_of, needs_all_times, parts_of, require_rows, shares_of_times
+from orchestrator.splits import SHARES, asked_of, parts_of, require_rows
 from orchestrator.streaming.passes import (
     Count,
     Counted,
@@ -46,6 +46,7 @@ from orchestrator.streaming.passes import (
 from orchestrator.streaming.pieces import Piece, pieces_of
 from orchestrator.streaming.tasks import Run
 from orchestrator.targets import check_metrics, check_target
+from orchestrator.time_splits import joined_times, needs_all_times, require_cuts_fit, shares_of_times
 from orchestrator.weights import class_weights, require_some_weight
 from trainers.job import TRAIN, VALID, Split
 from trainers.stored import StoredSplit, record_type, window_rows
@@ -94,6 +95,8 @@ def survey(spec: JobSpec, loading: Loading, run: Run, note: Note) -> Known:
     _require_rows_read(loading, pieces, counted)
     read = sum(each.rows for each in counted)
     require_some(sum(each.left for each in counted), read, _dropped(counted, []))
+    times = joined_times([each.times for each in counted if each.times is not None], data.split)
+    require_cuts_fit(times, data.split, data.formats_of(data.split.column))
     note(f"learning from {read:,} rows")
     deals = _deals(pieces, data, counted)
     # Learned apart, then merged in the order of the pieces: the same on any number of hosts.
@@ -232,10 +235,13 @@ def _by_time(
         found = np.empty(0) if each.times is None else each.times
         if data.split.column is None:  # by the order of the rows
             found = np.zeros(each.left)
+        if piece.part != TRAIN:
+            times.append(found[:0])
+            continue
         found = found if mask is None else found[~mask]
-        times.append(found if piece.part == TRAIN else found[:0])
-    all_times = np.concatenate(times)
-    return list(np.split(shares_of_times(all_times, data.split), np.cumsum([len(each) for each in times])[:-1]))
+        times.append(found)
+    shares = shares_of_times(joined_times(times, data.split), data.split, data.formats_of(data.split.column))
+    return list(np.split(shares, np.cumsum([len(each) for each in times])[:-1]))
 
 
 def _require_space(known: Known, folder: Path) -> None:

@@ -249,8 +249,8 @@ def test_a_label_that_training_never_shows(csv: Make) -> None:
         (
             HEADER + "1,a,x\n",
             [],
-            "1 row(s) leave none for the valid part (data.split.valid=0.2, data.split.test=0.2); "
-            "give more rows, or change data.split",
+            "data.split.valid=0.2 of 1 row(s) is about 0.2 row(s) and leaves none for the valid part; "
+            "give a larger fraction, or more rows",
         ),
         (
             HEADER + "1,a,2\n2,b,\n" * 9,

@@ -75,7 +75,10 @@ def test_dates_cut_where_the_job_says() -> None:
 def test_a_row_without_a_date_is_named() -> None:
     with pytest.raises(DataError) as caught:
         parts_of({"label": np.zeros(2), "day": objects(["2024-01-01", None])}, by="time", column="day")
-    assert str(caught.value) == ("column 'day', row 2: has no date, and the split is by time; mend or remove the row")
+    assert str(caught.value) == (
+        "column 'day', row 2: has no date, and the split is by time; fix or remove the row, "
+        "or leave such rows out with data.bad_rows: skip"
+    )
 
 
 def test_rows_of_files_of_their_own_are_that_part() -> None:
