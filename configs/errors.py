@@ -1,4 +1,4 @@
-"""The errors a user can cause or mend; each message says what arrived, what was expected, what to do.
+"""The errors a user can cause or fix; each message says what arrived, what was expected, what to do.
 
 The command line prints them as one line and exits 1. Any other exception is a bug of ours and keeps its
 traceback.
@@ -21,6 +21,13 @@ class DataError(RingmasterError):
 
 class ClusterError(RingmasterError):
     """The Ray cluster cannot be reached or cannot hold the job."""
+
+
+class Unreachable(ClusterError):
+    """A server does not answer now; it may in a minute, and what runs behind it may run on."""
+
+    exit_code = 75
+    """Not 1, which a shell would take for the exit code of the job that was asked for (EX_TEMPFAIL of sysexits.h)."""
 
 
 class TrainingError(RingmasterError):

@@ -5,6 +5,11 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from configs.spec import Spec
 
 
+def http_url(host: str, port: int) -> str:
+    """The URL of an address; one of IPv6 stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class ServeSpec(Spec):
     """Where and how wide the endpoint listens."""
 

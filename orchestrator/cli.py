@@ -294,7 +294,7 @@ def _require_ours(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         what = "a link" if folder.is_symlink() else "a file"
         raise SpecError(f"--folder {folder} is {what}; name the folder that jobs write to")
-    ours = {"mlflow.db", "artifacts", "checkpoints", "logs", "stream"}
+    ours = {"mlflow.db", "artifacts", "autotune", "checkpoints", "logs", "stream"}
     entries = {entry.name for entry in folder.iterdir()}
     strangers = sorted(entries - ours)
     if strangers:

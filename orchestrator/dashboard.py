@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 from configs.errors import TrackingError
+from configs.serve import http_url
 from orchestrator.serving import require_free_port
 from orchestrator.tracking import connect_existing
 
@@ -27,7 +28,7 @@ def serve_dashboard(
 ) -> None:
     """Serve until Ctrl-C. Raises TrackingError when there is nothing to show, DeployError when the port is taken."""
     store = connect_existing(uri, folder)
-    url = f"http://{host}:{port}"
+    url = http_url(host, port)
     if store.startswith(("http://", "https://")):
         announce(store)  # a server shows its own pages
         return
@@ -50,14 +51,15 @@ def serve_dashboard(
 
 
 def _wait_until_up(server: "subprocess.Popen[bytes]", url: str) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # http_proxy is not for this machine
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         if server.poll() is not None:
             raise TrackingError(f"MLflow's server ended with code {server.returncode}; see why with --verbose")
         try:
-            urllib.request.urlopen(f"{url}/health", timeout=1).close()
+            direct.open(f"{url}/health", timeout=1).close()
             return
-        except (urllib.error.URLError, OSError):
+        except (HTTPException, OSError):  # not up yet, or in the middle of starting
             time.sleep(0.2)
     raise TrackingError(
         f"MLflow's server did not answer at {url} within {START_TIMEOUT_S:g} s; see why with --verbose"

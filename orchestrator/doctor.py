@@ -1,4 +1,4 @@
-"""`ringmaster doctor`: what is installed, what is wrong, and how to mend it."""
+"""`ringmaster doctor`: what is installed, what is wrong, and how to fix it."""
 
 import importlib.metadata
 import importlib.util
@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from configs.errors import DeployError
+from configs.errors import ClusterError, DeployError
 from configs.serve import ServeSpec
+from orchestrator.limits import gpu_names
 from orchestrator.serving import require_free_port
 
 GIB = 2**30
 LIBRARIES = ("ray", "keras", "mlflow", "horovod", "numpy", "pandas", "pyarrow", "pydantic")
 DASHBOARD_PORT = 5000
+PROBE_TIMEOUT_S = 300.0
 
 HOROVOD_PROBE = """
 import horovod.tensorflow as hvd
@@ -88,13 +90,12 @@ def _gpus() -> Iterator[Finding]:
     if shutil.which("nvidia-smi") is None:
         yield Finding("gpus", "ok", "none on this machine (nvidia-smi is not there); workers run on CPUs")
         return
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    listed = subprocess.run(query, capture_output=True, text=True, check=False)
-    yield Finding(
-        "gpus",
-        "ok" if listed.returncode == 0 else "wrong",
-        "; ".join(listed.stdout.split("\n")).strip("; "),
-    )
+    try:
+        yield Finding("gpus", "ok", "; ".join(gpu_names()))
+    except ClusterError as error:
+        problem, _, fix = str(error).partition(". ")
+        yield Finding("gpus", "wrong", problem, fix)
+        return
     code, text = _probe(GPU_PROBE)
     seen = code == 0 and text.strip() not in {"", "0"}
     fix = "" if seen else "install ringmaster[train-gpu] for workers on GPUs"
@@ -136,14 +137,13 @@ def _space() -> Iterator[Finding]:
 def _probe(code: str) -> tuple[int, str]:
     # lo: Gloo looks for the address of the host's name, which a container may not have; jobs name an interface.
     environment = {"HOROVOD_GLOO_IFACE": "lo", **os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=300,
-    )
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, timeout=PROBE_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f"did not answer within {PROBE_TIMEOUT_S:g} s"
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     return done.returncode, lines[-1][:300] if lines else f"ended with code {done.returncode}"
 

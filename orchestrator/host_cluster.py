@@ -22,6 +22,7 @@ import ray
 import yaml
 
 from configs.errors import ClusterError, SpecError
+from configs.serve import http_url
 from orchestrator.local_cluster import keep_token, ray_command
 from orchestrator.submit.ray_dashboard import TOKEN_FILE, Dashboard
 
@@ -31,11 +32,15 @@ HEAD_FILES = ("~/ray_bootstrap_key.pem", "~/ray_bootstrap_config.yaml")
 """What the launcher puts onto the head: a copy of the key, and the launcher file."""
 SSH = (
     "ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes "
-    "-o LogLevel=ERROR -o ConnectTimeout=10"
+    "-o LogLevel=ERROR -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=3"
 ).split()
 """As Ray's launcher connects."""
 SSH_FAILED = 255
 """Exit code of ssh itself; any other is that of the command."""
+COMMAND_S = 120.0
+"""A command on a host takes seconds; one that hangs, in a login shell or on a dead disk, would hang all."""
+LAUNCH_S = 1800.0
+"""So long `ray up` may take, which connects, copies and starts."""
 JOIN_S = 300.0
 POLL_S = 1.0
 
@@ -76,7 +81,7 @@ def up(hosts: Path, options: HostOptions, *, say: Callable[[str], None], verbose
         launcher.write_text(launcher_file(addresses, options, token=token), encoding="utf-8")
         say(f"starting the head on {addresses[0]}")
         _ray("up", launcher, "--no-config-cache", verbose=verbose)
-        dashboard = f"http://{addresses[0]}:{options.dashboard_port}"
+        dashboard = http_url(addresses[0], options.dashboard_port)
         _wait_for(addresses, Dashboard(dashboard), options, say)
     return {"address": f"{addresses[0]}:{options.port}", "dashboard": dashboard, "nodes": len(addresses)}
 
@@ -201,14 +206,19 @@ def _on_all(
     identity = ["-i", str(options.key)] if options.key else []
 
     def run(address: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*SSH, *identity, f"{options.user}@{address}", shell],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        words = [*SSH, *identity, f"{options.user}@{address}", shell]
+        try:
+            return subprocess.run(
+                words,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=COMMAND_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(words, SSH_FAILED, "", f"no answer within {COMMAND_S:g} s")
 
     with ThreadPoolExecutor(max(1, len(addresses))) as pool:
         return dict(zip(addresses, pool.map(run, addresses), strict=True))
@@ -269,17 +279,22 @@ def _ray(verb: str, launcher: Path, *options: str, verbose: bool) -> None:
     path = _log_path(launcher)
     with path.open("wb") as log:
         output = 2 if verbose else log
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **settings},
-            check=False,
-        )
-    if done.returncode:
+        try:
+            code = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **settings},
+                timeout=LAUNCH_S,
+                check=False,
+            ).returncode
+            problem = f"ended with code {code}" if code else ""
+        except subprocess.TimeoutExpired:
+            problem = f"has not ended within {LAUNCH_S:g} s"
+    if problem:
         where = "" if verbose else f"; {path} says why"
-        raise ClusterError(f"`ray {verb} {launcher}` ended with code {done.returncode}{where}")
+        raise ClusterError(f"`ray {verb} {launcher}` {problem}{where}")
 
 
 def _log_path(launcher: Path) -> Path:

@@ -5,14 +5,16 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import ray
 from ray import serve
 
 from configs.cluster import ClusterSpec
 from configs.errors import DeployError
-from configs.serve import ServeSpec
+from configs.serve import ServeSpec, http_url
 from deploy.app import build_app
 from deploy.models import ModelVersion, find_version
 from orchestrator.session import ray_session
@@ -28,13 +30,25 @@ def require_free_port(host: str, port: int, *, option: str) -> None:
         except OSError as error:
             if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
                 raise DeployError(
-                    f"{host!r} is no address of this machine ({error.strerror}); use 127.0.0.1, or 0.0.0.0 for all "
-                    "its addresses"
+                    f"{host!r} is not an address of this machine ({error.strerror}); use 127.0.0.1, or 0.0.0.0 for "
+                    "all its addresses"
                 ) from error
             raise DeployError(
                 f"port {port} on {host} cannot be used: {error.strerror}. Stop what listens there, or choose "
                 f"another with {option}"
             ) from error
+
+
+def require_replicas(spec: ServeSpec, nodes: Iterable[Mapping[str, Any]]) -> None:
+    """Raise DeployError where the nodes, as of ray.nodes(), cannot hold all replicas: Serve would wait forever."""
+    cpus = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
+    room = int(sum(there // spec.cpus_per_replica for there in cpus))
+    if spec.replicas > room:
+        advice = f"use --replicas {room}" if room else "use machines with more CPUs"
+        raise DeployError(
+            f"serve.replicas={spec.replicas} with {spec.cpus_per_replica:g} CPU each do not fit: there is room for "
+            f"{room} on {sum(cpus):g} CPUs. To serve here, {advice}"
+        )
 
 
 def start_proxy(spec: ServeSpec) -> None:
@@ -51,9 +65,16 @@ def endpoint(spec: ServeSpec, model: ModelVersion) -> Iterator[str]:
             serve.run(build_app(spec, model), name=model.name, route_prefix="/")
         except Exception as error:
             raise DeployError(_cause(model, error)) from error
-        yield f"http://{spec.host}:{spec.port}"
+        yield http_url(spec.host, spec.port)
     finally:
         serve.shutdown()
+
+
+@contextlib.contextmanager
+def _endpoint_with_room(spec: ServeSpec, model: ModelVersion) -> Iterator[str]:
+    require_replicas(spec, ray.nodes())
+    with endpoint(spec, model) as url:
+        yield url
 
 
 def serve_until_interrupted(
@@ -74,7 +95,7 @@ def serve_until_interrupted(
     logs = folder / "logs" / f"serve-{model.name}-{os.getpid()}"
     with (
         ray_session(ClusterSpec(), data_bytes=0, logs=logs, verbose=verbose),
-        endpoint(spec, model) as url,
+        _endpoint_with_room(spec, model) as url,
         contextlib.suppress(KeyboardInterrupt),
     ):
         announce(url, model.name, model.version)

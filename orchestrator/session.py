@@ -17,10 +17,12 @@ import ray
 from ray._raylet import AuthenticationTokenLoader, Config
 
 from configs.cluster import ClusterSpec
-from configs.errors import ClusterError
+from configs.errors import ClusterError, one_line
 
 MIB = 2**20
 END_TIMEOUT_S = 10.0
+START_ATTEMPTS = 2
+"""Ray gives its node 30 s, which a busy machine may exceed the first time, when nothing is in its page cache."""
 
 
 @contextmanager
@@ -116,15 +118,7 @@ def _private_cluster(data_bytes: int, logs: Path, verbose: bool) -> Iterator[Non
     os.environ.update(ours)
     try:
         _read_token_mode()
-        with _own_sigterm():
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=max(128 * MIB, 3 * data_bytes),
-                log_to_driver=verbose,
-                logging_level=_level(verbose),
-                _temp_dir=str(folder),
-            )
+        _start(folder, data_bytes, verbose)
         yield
     finally:
         leave_ray()
@@ -134,6 +128,29 @@ def _private_cluster(data_bytes: int, logs: Path, verbose: bool) -> Iterator[Non
         for name, value in before.items():
             _set(name, value)
         _read_token_mode()  # or a Ray that is started later in this process would want our token
+
+
+def _start(folder: Path, data_bytes: int, verbose: bool) -> None:
+    """Start a private cluster. Raises ClusterError where Ray does not start."""
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            with _own_sigterm():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=max(128 * MIB, 3 * data_bytes),
+                    log_to_driver=verbose,
+                    logging_level=_level(verbose),
+                    _temp_dir=str(folder),
+                )
+            return
+        except Exception as error:  # Ray raises a bare Exception where its node takes longer than 30 s to start
+            leave_ray()
+            if attempt == START_ATTEMPTS or "timed out" not in str(error):
+                raise ClusterError(
+                    f"Ray did not start on this machine: {one_line(error)}. Look at its memory, disk and load "
+                    "(ringmaster doctor), then try again"
+                ) from error
 
 
 def _set(variable: str, value: str | None) -> None:

@@ -50,6 +50,10 @@ class KubeRayTarget:
             raise ClusterError(text)
         return JobStatus(id, "STOPPED", text, mlflow_url=self._pages.get(id))
 
+    def ended(self, id: str) -> bool:
+        """Whether nothing will change any more. It asks as `status` does, which a job deleted later is told from."""
+        return self.status(id).ended
+
     def logs(self, id: str, follow: bool) -> Iterator[str]:
         """Yield the lines that the job has printed; with `follow` also those to come, until the job ends."""
         return self._kuberay.log_lines(id, follow=follow)

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from configs.errors import ClusterError
+from configs.errors import ClusterError, Unreachable
 from orchestrator.submit.rayjobs import one_line, quota
 
 CRDS = (
@@ -15,8 +15,8 @@ CRDS = (
 ROLE = "an administrator binds you to the role of submitters, see docs/kubernetes.md"
 
 
-class Away(ClusterError):
-    """The server does not answer now; it may in a minute."""
+class Away(Unreachable):
+    """The API server does not answer now."""
 
 
 class Absent(ClusterError):

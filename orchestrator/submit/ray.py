@@ -100,6 +100,10 @@ class RayTarget:
         waiting = self._dashboard.waiting_groups() if details.status == "RUNNING" else {}
         return self._status(details, waiting)
 
+    def ended(self, id: str) -> bool:
+        """Whether nothing will change any more, asked without reading what the job printed."""
+        return bool(self._details(id).status.is_terminal())
+
     def logs(self, id: str, follow: bool) -> Iterator[str]:
         """Yield the lines that the job has printed; with `follow` also those to come, until the job ends."""
         details = self._details(id)

@@ -18,7 +18,7 @@ import requests
 from ray.dashboard.modules.job.sdk import JobSubmissionClient
 from ray.exceptions import AuthenticationError
 
-from configs.errors import ClusterError, one_line
+from configs.errors import ClusterError, Unreachable, one_line
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 (a path)
@@ -66,7 +66,7 @@ def read_token() -> str | None:
         raise ClusterError(f"RAY_AUTH_TOKEN_PATH={named}: no such file; correct it, or unset it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ClusterError(
-            f"the token in {path} cannot be read: {error}; mend the file, or set RAY_AUTH_TOKEN"
+            f"the token in {path} cannot be read: {error}; fix the file, or set RAY_AUTH_TOKEN"
         ) from error
 
 
@@ -132,7 +132,7 @@ class Dashboard:
         with self.explained():
             answer = self.client._do_request("GET", path)
             if answer.status_code != 200:
-                raise Refused(f"{self.url}{path} answers {answer.status_code}", answer.status_code)
+                raise _refused(f"{self.url}{path}", answer.status_code, answer.text)
             return answer.json()
 
     @contextmanager
@@ -149,19 +149,17 @@ class Dashboard:
                     f"authority of your own, name that one's certificate in {TRUST_VARIABLE}; if it speaks no TLS, "
                     "use http://"
                 ) from error
-            raise ClusterError(
+            raise Unreachable(
                 f"no Ray dashboard answers at {self.url} ({_cause(error)}); check that the head node runs, that it "
                 "was started with --dashboard-host=0.0.0.0, and that its port can be reached from here"
             ) from error
         except requests.RequestException as error:
-            raise ClusterError(f"{self.url} could not be asked: {one_line(error)}") from error
+            raise Unreachable(f"{self.url} could not be asked: {one_line(error)}") from error
         except RuntimeError as error:
             found = re.match(r"Request failed with status code (\d+): (.*)", str(error), re.DOTALL)
             if found is None:
                 raise
-            # A traceback of the head node, in one of the dashboard: the last line that is not only a full stop.
-            lines = [line.strip() for line in found[2].splitlines() if line.strip(" .")]
-            raise Refused(f"{self.url} refuses: {(lines or ['no reason given'])[-1][:400]}", int(found[1])) from error
+            raise _refused(self.url, int(found[1]), found[2]) from error
 
     def _state(self, path: str) -> list[dict[str, Any]]:
         return list(self.get(f"/api/v0/{path}")["data"]["result"]["result"])
@@ -175,8 +173,17 @@ class Dashboard:
         return f"{self.url} asks for a token: set RAY_AUTH_TOKEN, or put the cluster's token into {TOKEN_FILE}"
 
 
+def _refused(url: str, status: int, body: str) -> ClusterError:
+    """What a status of HTTP other than 200 means; a proxy answers for a head node that is away."""
+    if status in {502, 503, 504}:
+        return Unreachable(f"no Ray dashboard answers at {url} ({status}); check that the head node runs")
+    # A traceback of the head node, in one of the dashboard: the last line that is not only a full stop.
+    lines = [line.strip() for line in body.splitlines() if line.strip(" .")]
+    return Refused(f"{url} refuses ({status}): {(lines or ['no reason given'])[-1][:400]}", status)
+
+
 class _Client(JobSubmissionClient):
-    """Ray's client, which would wait for ever where nothing answers."""
+    """Ray's client, which would wait forever where nothing answers."""
 
     def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
         answer: requests.Response = super()._do_request(method, endpoint, timeout=(CONNECT_S, READ_S), **options)

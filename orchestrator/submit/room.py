@@ -1,14 +1,13 @@
 """Whether the nodes of a cluster can hold all workers of a job at once, and what is missing."""
 
 import os
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from configs.cluster import ClusterSpec
 from configs.errors import ClusterError
+from orchestrator.limits import gpu_names
 
 
 class NodeLike(Protocol):
@@ -44,11 +43,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """What a private cluster would have: Ray counts the same."""
-    gpus = 0
-    if shutil.which("nvidia-smi"):
-        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-        gpus = listed.stdout.count("GPU ")
-    return Machine("this machine", {"CPU": float(os.cpu_count() or 1), "GPU": float(gpus)})
+    return Machine("this machine", {"CPU": float(os.cpu_count() or 1), "GPU": float(len(gpu_names()))})
 
 
 def find_room(cluster: ClusterSpec, nodes: Sequence[NodeLike]) -> Room:
@@ -76,7 +71,7 @@ def find_room(cluster: ClusterSpec, nodes: Sequence[NodeLike]) -> Room:
 
 
 def require_room(cluster: ClusterSpec, nodes: Sequence[NodeLike]) -> None:
-    """Raise ClusterError when the cluster is too small, whoever uses it now: the job would wait for ever."""
+    """Raise ClusterError when the cluster is too small, whoever uses it now: the job would wait forever."""
     problem = find_room(cluster, nodes).problem
     if problem:
         raise ClusterError(problem)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from configs.errors import Unreachable
 from configs.job import JobSpec
 
 State = Literal["QUEUED", "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED"]
@@ -14,6 +15,8 @@ TERMINAL: frozenset[State] = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 STOPPED_CODE = 130
 """What `ringmaster train` itself ends with when it is interrupted."""
 POLL_S = 1.0
+PATIENCE_S = 300.0
+"""A target that answered once may be away for so long: a head node or an API server is replaced in less."""
 RUN_PAGE = re.compile(r"https?://[^\s\x1b]+/#/experiments/\d+/runs/[0-9a-f]{32}\b")
 """The page of an MLflow run, in what the job prints."""
 
@@ -76,6 +79,9 @@ class Target(Protocol):
     def status(self, id: str) -> JobStatus:
         """How one job stands; an id that the target does not know is a ClusterError."""
 
+    def ended(self, id: str) -> bool:
+        """Whether nothing will change any more; asked often, so it is to cost little."""
+
     def logs(self, id: str, follow: bool) -> Iterator[str]:
         """Yield the lines that the job has printed; with `follow` also those to come, until the job ends."""
 
@@ -83,8 +89,20 @@ class Target(Protocol):
         """End a job in order, so that it can close its MLflow run; return what was done, in words."""
 
 
-def wait(target: Target, id: str, *, poll_s: float = POLL_S) -> JobStatus:
-    """Return how a job stands once it has ended. Leaves the job alone when interrupted. Raises ClusterError."""
-    while not (status := target.status(id)).ended:
+def wait(target: Target, id: str, *, poll_s: float = POLL_S, patience_s: float = PATIENCE_S) -> JobStatus:
+    """Return how a job stands once it has ended. Leaves the job alone when interrupted.
+
+    A target that answered before may be away for `patience_s`: then Unreachable is raised. Raises ClusterError.
+    """
+    answered = None
+    while True:
+        try:
+            if target.ended(id):
+                return target.status(id)
+            answered = time.monotonic()
+        except Unreachable as error:
+            if answered is None:
+                raise
+            if time.monotonic() - answered >= patience_s:
+                raise Unreachable(f"{error}. The job may run on; come back with ringmaster wait {id}") from error
         time.sleep(poll_s)
-    return status

@@ -30,6 +30,10 @@ class FakeDashboard:
         """Whether a job that is followed runs on after what it has printed."""
         self.asked = 0
         """How often one job was asked for."""
+        self.outputs_sent = 0
+        """How often a whole output was asked for."""
+        self.states: list[str] = []
+        """What the next requests about a job find; AWAY: a proxy answers that it finds no head node."""
 
     def add(self, id: str, status: str, **fields: Any) -> None:
         entrypoint = "python -m orchestrator train job.yaml"
@@ -98,6 +102,10 @@ class FakeDashboard:
     async def _job(self, request: web.Request) -> web.Response:
         job = self.jobs.get(request.match_info["id"])
         self.asked += 1
+        if job and self.states:
+            job["status"] = self.states.pop(0)
+            if job["status"] == "AWAY":
+                return web.Response(status=503, text="<html>upstream connect error</html>")
         return web.json_response(job) if job else web.Response(status=404, text="Job does not exist")
 
     async def _stop(self, request: web.Request) -> web.Response:
@@ -105,6 +113,7 @@ class FakeDashboard:
         return web.json_response({"stopped": True})
 
     async def _logs(self, request: web.Request) -> web.Response:
+        self.outputs_sent += 1
         return web.json_response({"logs": self.output.get(request.match_info["id"], "")})
 
     async def _tail(self, request: web.Request) -> web.StreamResponse:

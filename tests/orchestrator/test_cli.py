@@ -35,6 +35,8 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 def make_runs(folder: Path) -> None:
     (folder / "checkpoints" / "small-1").mkdir(parents=True)
     (folder / "mlflow.db").write_text("")
+    for name in ("artifacts", "autotune", "logs", "stream"):
+        (folder / name).mkdir()
 
 
 def test_clean_removes_what_jobs_wrote(ask: Ask, tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """What `ringmaster doctor` finds, on machines that are made up."""
 
 import importlib.metadata
+import os
 import shutil
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from orchestrator import doctor
+from configs.errors import ClusterError
+from orchestrator import doctor, limits
 from orchestrator.doctor import Finding
+from orchestrator.submit.room import this_machine
 
 
 def test_a_horovod_that_loads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +91,31 @@ def test_a_machine_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_machine_with_a_gpu(monkeypatch: pytest.MonkeyPatch, probe: tuple[int, str], expected: Finding) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0, stdout="H, 80 GiB\n"))
+    monkeypatch.setattr(doctor, "gpu_names", lambda: ["H, 80 GiB"])
     monkeypatch.setattr(doctor, "_probe", lambda code: probe)
     assert list(doctor._gpus()) == [Finding("gpus", "ok", "H, 80 GiB"), expected]
+
+
+def test_a_driver_that_hangs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(limits, "GPU_ANSWER_S", 0.2)
+    assert list(doctor._gpus()) == [
+        Finding(
+            "gpus",
+            "wrong",
+            "nvidia-smi does not answer within 0.2 s",
+            "The GPU driver hangs: reload it, or restart the machine",
+        )
+    ]
+    with pytest.raises(ClusterError, match=r"^nvidia-smi does not answer within 0\.2 s\. The GPU driver hangs"):
+        this_machine()
+
+
+def test_what_takes_too_long_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PROBE_TIMEOUT_S", 0.2)
+    assert doctor._probe("import time; time.sleep(60)") == (1, "did not answer within 0.2 s")
 
 
 def test_a_taken_port_is_named_with_the_option(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -134,3 +135,44 @@ def test_a_zombie_is_not_waited_for() -> None:
     assert not is_alive(process)
     end_processes([process])
     assert child.wait(60) == 0
+
+
+BUSY = "The current node timed out during startup. This could happen because some of the raylet failed to startup."
+
+
+@pytest.mark.parametrize(
+    ("failures", "attempts", "expected"),
+    [
+        ([Exception(BUSY)], 2, None),
+        (
+            [Exception(BUSY), Exception(BUSY)],
+            2,
+            f"Ray did not start on this machine: {BUSY}. Look at its memory, disk",
+        ),
+        (
+            [OSError(28, "No space left on device")],
+            1,
+            "Ray did not start on this machine: [Errno 28] No space left on",
+        ),
+    ],
+)
+def test_a_ray_that_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: list[Exception], attempts: int, expected: str | None
+) -> None:
+    """Ray gives its own node 30 s, whatever the machine does meanwhile, and raises a bare Exception then."""
+    tried = []
+
+    def init(**_: object) -> None:
+        tried.append(1)
+        if len(tried) <= len(failures):
+            raise failures[len(tried) - 1]
+
+    for name, value in RAY_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)  # so that they are taken back
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with suppress(ClusterError) if expected is None else pytest.raises(ClusterError) as caught:
+        with ray_session(ClusterSpec(), data_bytes=0, logs=tmp_path, verbose=False):
+            assert expected is None
+    assert len(tried) == attempts
+    assert expected is None or str(caught.value).startswith(expected)

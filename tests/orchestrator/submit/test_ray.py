@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from configs.errors import ClusterError, SpecError
+from configs.errors import ClusterError, SpecError, Unreachable
 from configs.job import JobSpec
 from orchestrator.submit import ray
 from orchestrator.submit.ray import RayTarget
 from orchestrator.submit.ray_dashboard import Dashboard, read_token
-from orchestrator.submit.target import JobStatus, Submission
+from orchestrator.submit.target import JobStatus, Submission, wait
 
 Make = Callable[..., JobSpec]
 There = tuple[Any, str]
@@ -277,3 +277,23 @@ def _speak(server: socket.socket) -> None:
         with connection:
             connection.recv(4096)
             connection.sendall(answer)
+
+
+def test_waiting_reads_the_output_once_and_outlives_a_head_node_that_is_away(dashboard: There) -> None:
+    fake, address = dashboard
+    fake.add("small-1f", "PENDING")
+    fake.states = ["PENDING", "RUNNING", "AWAY", "AWAY", "RUNNING", "RUNNING", "SUCCEEDED"]
+    fake.output["small-1f"] = "no page yet\n" * 10_000
+    ended = wait(RayTarget(address), "small-1f", poll_s=0)
+    assert (ended.state, fake.asked, fake.outputs_sent) == ("SUCCEEDED", 8, 1)
+
+
+def test_a_head_node_behind_a_proxy_that_does_not_find_it(dashboard: There) -> None:
+    fake, address = dashboard
+    fake.add("small-1f", "RUNNING")
+    target = RayTarget(address)
+    fake.states = ["AWAY"]
+    with pytest.raises(
+        Unreachable, match=rf"^no Ray dashboard answers at {address} \(503\); check that the head node"
+    ):
+        target.status("small-1f")
