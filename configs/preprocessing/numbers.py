@@ -12,7 +12,6 @@ from configs.preprocessing.sketches import Counts, Moments, Quantiles
 from configs.preprocessing.values import FIX, as_numbers, bad_value, require_small
 from configs.spec import Spec
 
-
 LEARNS_NOTHING = {"clip": "Remove clip", "buckets": "Give the edges, such as buckets: [0, 10],"}
 """What else can be done where a statistic of no values is asked for."""
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
-from trainers.hvd.state import broadcast_state, broadcast_variables
 from trainers.hvd.equality import check_same_structure
 from trainers.hvd.learning_rate import LearningRateWarmup
 from trainers.hvd.metrics import AverageMetrics
 from trainers.hvd.optimizer import DistributedOptimizer
+from trainers.hvd.state import broadcast_state, broadcast_variables
 
 
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
