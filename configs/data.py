@@ -139,12 +139,13 @@ class DataSpec(SourceSpec):
 
     @model_validator(mode="after")
     def _one_part_each(self) -> "DataSpec":
-        for column, role in ((self.target.column, "target"), (self.id, "id"), (self.sample_weight, "sample_weight")):
+        targets = [(column, "target") for column in dict.fromkeys([*self.target.source_columns, self.target.column])]
+        for column, role in (*targets, (self.id, "id"), (self.sample_weight, "sample_weight")):
             if column in self.features and not (role == "target" and self.window):
                 raise ValueError(
                     f"column {column!r} is the {role} and cannot be a feature too; remove it from features"
                 )
-        if self.id == self.target.column:
+        if self.id in (*self.target.source_columns, self.target.column):
             raise ValueError(f"column {self.id!r} is the target and cannot be the id too; remove id")
         return self
 
@@ -186,6 +187,13 @@ class DataSpec(SourceSpec):
     def columns(self) -> list[str]:
         """All columns that are read, each once; without `*`, which stands for those that are found."""
         window = self.window or WindowSpec(width=1)
-        others = [self.target.column, self.id, self.sample_weight, self.split.column, window.order, window.group]
+        others = [
+            *self.target.source_columns,
+            self.id,
+            self.sample_weight,
+            self.split.column,
+            window.order,
+            window.group,
+        ]
         names = [*(name for name in self.features if name != EVERY_OTHER), *(name for name in others if name)]
         return list(dict.fromkeys(names))

@@ -5,7 +5,7 @@ Knows nothing about where rows come from, nor how a kind is fitted (`configs.pre
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, WithJsonSchema, model_validator
 
 from configs.dates import DateFormats
 from configs.spec import Spec, unknown
@@ -213,19 +213,69 @@ def check_features(features: dict[str, Any]) -> None:
         raise ValueError(f"features: {TABLE!r} names the model input of the scalar features; rename that column")
 
 
-class TargetSpec(Spec):
-    """The column to predict."""
+def _several_columns(value: Any) -> Any:
+    """`column: [a, b]` means `columns: [a, b]`; several are together called `target` unless they get a name."""
+    if isinstance(value, dict):
+        if isinstance(value.get("column"), list | tuple) and value.get("columns") is None:
+            value = value | {"columns": value["column"]}
+            del value["column"]
+        if value.get("columns") and value.get("column") is None:
+            value = value | {"column": "target"}
+    return value
 
-    column: str
-    kind: Literal["class", "number"] = "class"
-    """class: labels become integers 0..K-1 in sorted order; number: regression."""
+
+def _texts(value: Any) -> Any:
+    """`[0, 1]` names classes too."""
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+class TargetSpec(Spec):
+    """What is to be predicted: one column, or several that belong together."""
+
+    column: Annotated[
+        str, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+    ]
+    """Its column. With `columns` a name for all of them; by default `target`. A list is short for `columns`."""
+    columns: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """Several columns, one output of the model each: a 0 or 1 per class or label, or numbers."""
+    kind: Literal["class", "number", "one_hot", "multi_label"] = "class"
+    """class: labels become integers 0..K-1 in sorted order; number: regression; one_hot: an output per class, of
+    labels in one column, or of 0 and 1 in `columns` or an array per row; multi_label: each of several labels is there
+    or not.
+    For `columns` and arrays, a categorical loss means one_hot, a binary one multi_label."""
+    separator: str | None = Field(default=None, min_length=1)
+    """What stands between the labels of one cell, such as "|"; means multi_label."""
+    classes: Annotated[tuple[str, ...], Field(min_length=2), BeforeValidator(_texts)] | None = None
+    """What the places of an array are called; by default 0, 1, ..., for `columns` their names."""
     strip: str = ""
     """Characters removed from both ends of a label, with spaces: "." makes ">50K." and " >50K" one label."""
     labels: dict[str, str] = {}
     """Label to the label that is used instead, after `strip`; others stay as they are."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_of_a_list(cls, value: Any) -> Any:
+        return _several_columns(value)
+
     @model_validator(mode="after")
     def _labels_are_classes(self) -> "TargetSpec":
-        if self.kind == "number" and (self.strip or self.labels):
-            raise ValueError("strip and labels go with kind=class; a number has no label")
+        if (self.kind == "number" or self.columns) and (self.strip or self.labels):
+            raise ValueError("strip and labels go with labels in one column (a number has no label); remove them")
         return self
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TargetSpec":
+        if self.separator and (self.kind not in {"class", "multi_label"} or self.columns):
+            raise ValueError("separator goes with one column of texts and kind: multi_label; remove separator")
+        if self.classes and (self.kind == "number" or self.columns or self.separator):
+            raise ValueError("classes names the places of an array of 0 and 1 in one column; remove classes")
+        for names, key in ((self.columns, "columns"), (self.classes, "classes")):
+            twice = next((name for name in names or () if (names or ()).count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{key} has {twice!r} twice; name each once")
+        return self
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return self.columns or (self.column,)

@@ -69,6 +69,7 @@ class ModelEndpoint:
         return {
             "features": features,
             "target": fitted.target.column,
+            "target_kind": fitted.target.kind,
             "classes": fitted.target.classes,
         }
 

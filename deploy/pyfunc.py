@@ -16,9 +16,17 @@ class RawRowsModel:
         self._predictor = predictor
 
     def predict(self, frame: pd.DataFrame, params: Any = None) -> np.ndarray:
-        """Raw columns -> one label per row. Raises DataError naming what is wrong."""
+        """Raw columns -> one label per row, (rows, k) where it is several numbers, lists of labels as objects.
+
+        Raises DataError naming what is wrong.
+        """
         columns = {str(name): np.asarray(frame[name]) for name in frame}
-        return np.asarray(self._predictor.predict(columns).labels)
+        labels = self._predictor.predict(columns).labels
+        if self._predictor.preprocessing.target.kind != "multi_label":
+            return np.asarray(labels)
+        rows = np.empty(len(labels), object)  # rows have different numbers of labels
+        rows[:] = labels
+        return rows
 
 
 def _load_pyfunc(path: str) -> RawRowsModel:

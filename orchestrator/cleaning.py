@@ -9,7 +9,7 @@ import pandas as pd
 
 from configs.data import DataSpec
 from configs.errors import DataError
-from configs.preprocessing import MISSING_TEXTS, Columns, as_numbers, as_texts, text_array
+from configs.preprocessing import MISSING_TEXTS, Columns, as_numbers, as_texts, misfits, text_array
 from configs.preprocessing.times import holds_times, is_missing, sort_keys
 
 SHOWN = 5
@@ -83,11 +83,19 @@ def _bad(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
             found.append((f"{name!r} is not finite", np.asarray(infinite)))
     found += _no_dates(columns, data)
     target = data.target.column
-    if data.target.kind == "number":
+    if columns[target].ndim == 2:
+        numbers = np.stack([_lenient(column) for column in columns[target].T], axis=1)
+        found.append(
+            (
+                f"the target {target!r} is not what data.target.kind={data.target.kind} needs",
+                misfits(data.target.kind, numbers),
+            )
+        )
+    elif data.target.kind == "number":
         # In a series a missing value may still be the past of others; its own window is left out later.
         bad = _no_number(columns[target], missing_is_bad=data.window is None)
         found.append((f"the target {target!r} is no finite number", bad))
-    else:
+    elif data.target.kind != "multi_label":  # where a cell without a label is a row without labels
         missing = np.array([text is None for text in as_texts(target, columns[target])], bool)
         found.append((f"the target {target!r} is missing", missing))
     return found
@@ -111,6 +119,14 @@ def _no_dates(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
             bad = ~holds_times(name, columns[name], data.formats_of(name))
         found.append((f"{name!r} has no time to sort by", bad))
     return found
+
+
+def _lenient(values: np.ndarray) -> np.ndarray:
+    """(rows,) float64, NaN where a value is no number."""
+    return np.asarray(
+        pd.to_numeric(pd.Series(values).replace({"True": 1, "False": 0, True: 1, False: 0}), errors="coerce"),
+        np.float64,
+    )
 
 
 def _no_number(values: np.ndarray, *, missing_is_bad: bool) -> np.ndarray:
@@ -149,7 +165,9 @@ def comparable(columns: Columns, data: DataSpec) -> dict[str, np.ndarray]:
         if name in data.features:
             found[name] = columns[name]
         elif name != data.id:
-            found[name] = (as_numbers if name in numbers else text_array)(name, columns[name])
+            found[name] = (as_numbers if name in numbers or columns[name].ndim > 1 else text_array)(
+                name, columns[name]
+            )
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from configs.data import DataSpec
 from configs.errors import DataError
@@ -22,7 +23,7 @@ from orchestrator.report import Facts
 from orchestrator.series import offset_notes, series_left_out, series_notes
 from orchestrator.sources import Loaded, from_function, load_columns
 from orchestrator.splits import split_columns
-from orchestrator.targets import check_metrics, check_target
+from orchestrator.targets import check_metrics, check_target, resolved
 from orchestrator.weights import class_weights, column_weights
 from trainers.job import TRAIN, VALID, Rows, Split
 
@@ -55,7 +56,8 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
     loading: what `chosen_loading` says, where it was asked already.
     """
     loaded = _loaded(spec, loading)
-    data = infer(loaded.columns, spec.data)
+    meant, told_target = resolved(spec.data, spec.train.loss, loaded.columns[spec.data.target.column])
+    data = infer(loaded.columns, meant)
     rows = clean(loaded.columns, data)
     offsets = tuple(offset_notes(rows.columns, data))
     with naming_rows(loaded, rows.source_rows):
@@ -98,7 +100,7 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
             preprocessing=preprocessing,
             source=spec.data.source,
             left_out=(*loaded.skipped.told(), *told(rows.dropped + examples.dropped), *examples.left_out),
-            inferred="" if data.features == spec.data.features else inferred_kinds(data, loaded.columns),
+            inferred="; ".join(filter(None, [told_target, inferred_kinds(data, meant, loaded.columns)])),
             loading=str(loading or ""),
             notes=(*offsets, *examples.notes),
         ),
@@ -147,9 +149,11 @@ def _with_known_labels(
     return left, {name: place[rows[known[rows]]] for name, rows in parts.items()}
 
 
-def inferred_kinds(data: DataSpec, columns: Columns) -> str:
-    """One line on what was inferred."""
-    taken = data.model_copy(update={"features": {}}).columns
+def inferred_kinds(data: DataSpec, given: DataSpec, columns: Columns) -> str:
+    """One line on what was inferred; nothing where the job gives all kinds."""
+    if data.features == given.features:
+        return ""
+    taken = [*data.model_copy(update={"features": {}}).columns, data.target.column]
     return kinds_shown(data.features, [name for name in columns if name not in taken])
 
 
@@ -164,7 +168,7 @@ def make_examples(rows: Clean, data: DataSpec) -> Examples:
     notes = tuple(series_notes(series, rows.columns, data))
     targets = starts[:, -1]
     aimed = rows.columns[data.target.column][targets]
-    missing = np.array([value is None or value != value for value in aimed.tolist()])
+    missing = np.asarray(pd.isna(aimed)).reshape(len(aimed), -1).any(axis=1)
     dropped: tuple[Dropped, ...] = ()
     if missing.any():
         numbers = tuple(int(number) + 1 for number in rows.source_rows[targets[missing]][:5])

@@ -73,7 +73,8 @@ def _answers(predictor: Predictor, block: Block) -> pd.DataFrame:
     try:
         examples, last = fitted.examples_of(block.columns)
         ids = {fitted.id: block.columns[fitted.id][last]} if fitted.id else {}
-        return pd.DataFrame({**ids, fitted.target.column: predictor.predict(examples).labels})
+        found = predictor.predict(examples)
+        return pd.DataFrame({**ids, **fitted.target.answers(found.labels, found.scores)})
     except BadValue as error:
         raise error.at(block.first_row, block.file) from None
 
@@ -106,9 +107,10 @@ def _read(source: Path, fitted: Preprocessing, *, whole: bool) -> Iterator[Block
     kinds |= {name: "text" for name in texts if name and name not in fitted.features}
     reading = Reading(fitted.read, kinds, wanted=tuple(fitted.columns), bad=BadRows(), whole=whole)
     readings, names = [reading], fitted.read.names or ()
-    if fitted.target.column in names:
+    targets = fitted.target.columns or (fitted.target.column,)
+    if set(targets) & set(names):
         # A file without a header lacks the target, or has it.
-        others = tuple(name for name in names if name != fitted.target.column)
+        others = tuple(name for name in names if name not in targets)
         readings.append(replace(reading, read=fitted.read.model_copy(update={"names": others})))
     problems: list[DataError] = []
     for each in readings:

@@ -92,7 +92,9 @@ def signature(preprocessing: Preprocessing) -> ModelSignature:
     features = preprocessing.features
     target = preprocessing.target
     textual = target.classes is not None and isinstance(target.classes[0], str)
-    label = "string" if textual else "double" if target.classes is None else "long"
+    one = DataType.string if textual else DataType.double if target.classes is None else DataType.long
+    several = target.kind == "multi_label" or (target.classes is None and target.width is not None)
+    label = Array(one) if several else one
     if any(feature.kind in {"tensor", "image"} for feature in features.values()):
         # MLflow does not mix tensors and columns in one schema.
         inputs: list[ColSpec | TensorSpec] = [

@@ -125,9 +125,13 @@ def _alone(preprocessing: Preprocessing, name: str, values: np.ndarray, labels: 
 
     rows = np.random.default_rng(0).permutation(len(labels))[:SAMPLE_ROWS]
     fitted = preprocessing.features[name]
+    if getattr(fitted, "outputs", 1) > 200:  # before the columns of one_hot are made
+        return None
     x = np.asarray(fitted.transform(name, values[rows]), np.float64).reshape(len(rows), -1)
     y = preprocessing.target.encode(labels[rows])
-    if y.ndim > 1 or len(y) < 30 or x.shape[1] > 200:
+    if preprocessing.target.kind == "one_hot":
+        y = y.argmax(axis=1)
+    if y.ndim > 1 or len(y) < 30:
         return None
     classes = preprocessing.target.classes is not None
     if classes and np.bincount(y).max() > len(y) - 10:
@@ -141,10 +145,11 @@ def _label_warnings(facts: Facts) -> Iterator[str]:
     target = facts.preprocessing.target
     if target.classes is None:
         return
-    counts = np.bincount(target.encode(facts.labels[facts.parts[TRAIN]]), minlength=len(target.classes))
+    counts = target.counts(facts.labels[facts.parts[TRAIN]])
+    rows = len(facts.parts[TRAIN])
     for label, count in zip(target.classes, counts, strict=True):
-        if count < RARE * counts.sum():
-            yield f"class {label!r} of {target.column} has {count} of {counts.sum():,} training rows"
+        if count < RARE * rows:
+            yield f"class {label!r} of {target.column} has {count} of {rows:,} training rows"
 
 
 def _shared_rows(facts: Facts) -> Iterator[str]:
@@ -215,7 +220,7 @@ def _parts_table(facts: Facts) -> str:
         return _table(["part", "rows", f"{target.column}: mean", "deviation", "smallest", "median", "largest"], rows)
     rows = []
     for name, part in facts.parts.items():
-        counts = np.bincount(target.encode(facts.labels[part]), minlength=len(target.classes))
+        counts = target.counts(facts.labels[part])
         rows.append([name, f"{len(part):,}", *(f"{count:,} ({count / len(part):.1%})" for count in counts)])
     return _table(["part", "rows", *(f"{target.column}={label}" for label in target.classes)], rows)
 
@@ -233,7 +238,8 @@ def _features_table(facts: Facts, names: list[str]) -> str:
         elif kind == "number":
             rows.append([name, kind, *_number_cells(as_numbers(name, values).reshape(-1))])
         else:
-            texts = pd.Series(text_array(name, values).reshape(-1), dtype=object)
+            # Sampled first: a column of long texts is not to be held a second time.
+            texts = pd.Series(text_array(name, values[:SAMPLE_ROWS]).reshape(-1), dtype=object)
             often = texts.value_counts().head(4).items()
             told = ", ".join(f"{str(text)[:30]} ({count:,})" for text, count in often)
             rows.append([name, kind, f"{texts.isna().mean():.1%}", f"{texts.nunique():,}", told])
@@ -256,7 +262,11 @@ def _plots(facts: Facts, names: list[str]) -> str:
 
     train = facts.parts[TRAIN]
     target = facts.preprocessing.target
-    shown = [(target.column, "number" if target.classes is None else "category", facts.labels[train])]
+    shown = [(target.column, "number", facts.labels[train])]
+    if target.classes is not None:
+        names_of = np.array([str(label) for label in target.classes], object)
+        labels = facts.labels[train[:SAMPLE_ROWS]]
+        shown = [(target.column, "category", np.repeat(names_of, target.counts(labels)))]
     kinds = {name: str(facts.preprocessing.features[name].kind) for name in names}
     drawn_kinds = {"number", "category", "tensor", "image"}
     shown += [(name, kind, facts.columns[name][train]) for name, kind in kinds.items() if kind in drawn_kinds]
@@ -269,7 +279,14 @@ def _plots(facts: Facts, names: list[str]) -> str:
         axes.set_title(name[:30], fontsize=9)
         axes.tick_params(labelsize=7)
         if kind == "category":
-            counts = pd.Series(as_texts(name, values.reshape(-1)[:SAMPLE_ROWS]), dtype=object).value_counts().head(10)
+            counts = (
+                pd.Series(
+                    as_texts(name, values.reshape(-1)[: 50 * SAMPLE_ROWS if name == target.column else SAMPLE_ROWS]),
+                    dtype=object,
+                )
+                .value_counts()
+                .head(10)
+            )
             axes.barh([str(text)[:18] for text in counts.index[::-1]], counts.to_numpy()[::-1])
             continue
         numbers = np.asarray(values if kind in {"tensor", "image"} else as_numbers(name, values), np.float64).reshape(

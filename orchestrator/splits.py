@@ -98,7 +98,7 @@ class Dealer:
         return _by_fraction(np.arange(start, start + len(labels)), split)
 
     def _by_class(self, labels: np.ndarray) -> np.ndarray:
-        codes, texts = text_codes("target", labels)
+        codes, texts = text_codes("target", strata(labels))
         shares = np.zeros(len(labels), np.int8)
         names = np.array([texts[code] or "" for code in range(len(texts))], object)[codes]
         for name in np.unique(names):
@@ -107,6 +107,15 @@ class Dealer:
             shares[mine] = _by_fraction(np.arange(before, before + len(mine)), self._split)
             self._classes[name] = before + len(mine)
         return shares
+
+
+def strata(labels: np.ndarray) -> np.ndarray:
+    """(rows,) what a split by class holds alike: the label; of a row with several numbers all of them."""
+    if labels.ndim == 1:
+        return labels
+    names = np.empty(len(labels), object)
+    names[:] = [" ".join(map(str, row)) for row in labels.tolist()]
+    return names
 
 
 def _by_fraction(places: np.ndarray, split: SplitSpec) -> np.ndarray:

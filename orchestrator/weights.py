@@ -42,14 +42,22 @@ def row_weights(columns: Columns, data: DataSpec) -> np.ndarray | None:
 
 
 def class_weights(codes: np.ndarray, train: TrainSpec, target: FittedTarget) -> np.ndarray | None:
-    """(rows,) float32 for rows of encoded labels, or None where the job weighs no class. Raises SpecError."""
+    """(rows,) float32 for labels as `FittedTarget.encode` gives them, or None where the job weighs no class.
+
+    Raises SpecError.
+    """
     if train.class_weight is None:
         return None
     if target.classes is None:
         raise SpecError("train.class_weight goes with classes, but data.target.kind is number; remove it")
+    if target.kind == "multi_label":
+        raise SpecError(
+            f"train.class_weight goes with one class per row, but {target.column!r} may have several; give rows a "
+            "weight with data.sample_weight"
+        )
     labels = [str(label) for label in target.classes]
     for name in train.class_weight:
         if name not in labels:
             raise SpecError(f"train.class_weight: {unknown('label', name, labels)}")
     by_class = np.array([train.class_weight.get(label, 1.0) for label in labels], np.float32)
-    return np.asarray(by_class[codes])
+    return np.asarray(by_class[codes.argmax(axis=1) if codes.ndim == 2 else codes])

@@ -5,10 +5,12 @@ import sys
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from configs.errors import SpecError, one_line
 from configs.job import JobSpec
+from configs.names import LOSSES
 from configs.train import TrainSpec
 from trainers.job import Rows, Split
 
@@ -31,8 +33,7 @@ def build_model(spec: JobSpec, split: Rows, *, classes: int | None) -> keras.Mod
     _compile(model, spec.train, name)
     row = split.take(slice(0, 1))
     _check_reductions(model, row.weight is not None, name)
-    _create_variables(model, row, name)
-    _check_outputs(model, classes, name)
+    _create_variables(model, row, classes, name)
     return model
 
 
@@ -108,11 +109,13 @@ def _check_reductions(model: keras.Model, weighted: bool, name: str) -> None:
         )
 
 
-def _create_variables(model: keras.Model, row: Split, name: str) -> None:
+def _create_variables(model: keras.Model, row: Split, classes: int | None, name: str) -> None:
     """Build layers, metrics and optimizer slots from one row, without a training step."""
     try:
-        model(row.x)
+        _check_outputs(model, model(row.x), row.target, classes, name)
         model.test_on_batch(row.x, row.target)
+    except SpecError:
+        raise
     except Exception as error:
         shapes = {key: value.shape[1:] for key, value in row.inputs.items()}
         raise SpecError(
@@ -122,16 +125,25 @@ def _create_variables(model: keras.Model, row: Split, name: str) -> None:
     model.reset_metrics()
 
 
-def _check_outputs(model: keras.Model, classes: int | None, name: str) -> None:
-    """A label outside the model's outputs would end in a TensorFlow error, or in a NaN loss on a GPU."""
-    shape = getattr(model, "output_shape", None)
-    if classes is None or not isinstance(shape, tuple) or not isinstance(shape[-1], int):
+ONE_OUTPUT = {"binary_crossentropy", "binary_focal_crossentropy", "hinge", "squared_hinge"}
+
+
+def _check_outputs(model: keras.Model, outputs: Any, target: np.ndarray, classes: int | None, name: str) -> None:
+    """A label outside the model's outputs would end in a TensorFlow error, or in a NaN loss on a GPU; one number
+    beside several outputs would be compared with each of them."""
+    shape, loss = getattr(outputs, "shape", None), str(getattr(model.loss, "name", model.loss))
+    if shape is None or len(shape) != 2 or loss not in LOSSES:
         return
-    loss = getattr(model.loss, "name", model.loss)
-    wanted = {"binary_crossentropy": 1, "sparse_categorical_crossentropy": classes}.get(str(loss))
-    if wanted is not None and shape[-1] != wanted:
+    if target.ndim == 2:
+        wanted, what = target.shape[1], f"{target.shape[1]} values per row"
+    elif classes is None:
+        wanted, what = 1, "one number per row"
+    else:
+        wanted = 1 if loss in ONE_OUTPUT else classes
+        what = f"{classes} classes"
+    if shape[-1] != wanted:
         raise SpecError(
-            f"model.function {name} has {shape[-1]} outputs, but loss {loss} on a target of {classes} classes "
+            f"model.function {name} has {shape[-1]} outputs, but loss {loss} on a target of {what} "
             f"expects {wanted}; change its last layer, or the loss"
         )
 

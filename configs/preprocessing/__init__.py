@@ -12,7 +12,8 @@ from configs.preprocessing.inference import infer
 from configs.preprocessing.numbers import FittedNumber
 from configs.preprocessing.rows import describe, plain_columns
 from configs.preprocessing.scaling import Scaling
-from configs.preprocessing.targets import FittedTarget, Label
+from configs.preprocessing.target_values import with_target
+from configs.preprocessing.targets import FittedTarget, Label, misfits
 from configs.preprocessing.tensors import FittedTensor
 from configs.preprocessing.texts import FittedText
 from configs.preprocessing.times import as_times, sort_keys
@@ -44,10 +45,12 @@ __all__ = [
     "describe",
     "in_order",
     "infer",
+    "misfits",
     "plain_columns",
     "sort_keys",
     "table_columns",
     "text_array",
     "text_codes",
     "window_starts",
+    "with_target",
 ]

@@ -61,7 +61,7 @@ def infer(columns: Columns, data: DataSpec) -> DataSpec:
 
 
 def _taken(data: DataSpec) -> set[str]:
-    return {*data.model_copy(update={"features": {}}).columns}
+    return {*data.model_copy(update={"features": {}}).columns, data.target.column}
 
 
 def kind_of(column: str, values: np.ndarray, formats: tuple[str, ...] = ()) -> Any:

@@ -114,7 +114,8 @@ def column_kinds(data: DataSpec) -> dict[str, Kind]:
     kinds |= {name: "text" for name in names if name not in data.features}
     kinds |= {name: "text" for name in data.columns if data.formats_of(name)}  # 01022024 keeps its zero
     # In a series the target may be a feature too, and is a number then.
-    kinds[data.target.column] = "text" if data.target.kind == "class" else "number"
+    one: Kind = "number" if data.target.kind == "number" or data.target.columns else "text"
+    kinds |= dict.fromkeys(data.target.source_columns, one)
     return kinds
 
 

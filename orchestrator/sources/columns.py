@@ -10,7 +10,7 @@ import numpy as np
 from configs.errors import DataError
 from configs.features import EVERY_OTHER
 from configs.job import JobSpec
-from configs.preprocessing import BadValue, as_numbers
+from configs.preprocessing import BadValue, as_numbers, with_target
 from orchestrator.sources import arrays, csv_files, images, json_lines, parquet_files, texts, tfrecords
 from orchestrator.sources.blocks import BadRows, Block, Reading, require_columns
 from orchestrator.sources.functions import call_source
@@ -84,7 +84,7 @@ def load_columns(spec: JobSpec, found: Mapping[str, Found] | None = None) -> Loa
     counts = {part: sum(map(len, files)) for part, files in parts.items()}
     blocks = [block for files in parts.values() for block in files]
     places = tuple((block.file, block.first_row, len(block)) for block in blocks)
-    return Loaded(joined_blocks(blocks, reading), counts, bad, places)
+    return Loaded(with_target(joined_blocks(blocks, reading), data.target), counts, bad, places)
 
 
 def from_function(spec: JobSpec, columns: Mapping[str, np.ndarray]) -> Loaded:
@@ -92,10 +92,10 @@ def from_function(spec: JobSpec, columns: Mapping[str, np.ndarray]) -> Loaded:
     data, source = spec.data, f"data.function {spec.data.function}"
     require_columns(columns, data.columns, source)
     wanted = [*columns] if EVERY_OTHER in data.features else data.columns
-    rows = len(columns[data.target.column])
+    rows = len(columns[data.target.source_columns[0]])
     if rows == 0:
         raise DataError(f"{source} has no rows; a job needs at least a few to train on")
-    return Loaded({name: columns[name] for name in wanted}, {"train": rows})
+    return Loaded(with_target({name: columns[name] for name in wanted}, data.target), {"train": rows})
 
 
 def found_files(spec: JobSpec) -> dict[str, Found]:

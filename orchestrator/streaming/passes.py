@@ -15,12 +15,12 @@ import numpy as np
 
 from configs.data import DataSpec
 from configs.errors import DataError
-from configs.preprocessing import BadValue, Fitter, Preprocessing, as_numbers, plain_columns, text_codes
+from configs.preprocessing import BadValue, Fitter, Preprocessing, as_numbers, plain_columns, text_codes, with_target
 from configs.train import TrainSpec
 from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Dropped, comparable, sift, together
 from orchestrator.report import ROW_KEYS, row_keys, row_sums
 from orchestrator.sources import BadRows, blocks_of
-from orchestrator.splits import SHARES, Dealer
+from orchestrator.splits import SHARES, Dealer, strata
 from orchestrator.streaming.pieces import Piece
 from orchestrator.time_splits import joined_times, needs_all_times, row_times, span_of
 from orchestrator.weights import class_weights, row_weights
@@ -75,7 +75,7 @@ class PieceReader:
     def __iter__(self) -> Iterator[Rows]:
         reading = self._piece.reading(self._data, self.bad)
         for block in blocks_of(self._piece.found, reading):
-            left = sift(block.columns, self._data)
+            left = sift(with_target(block.columns, self._data.target), self._data)
             first = self.read
             for one in left.dropped:
                 self.dropped.append(replace(one, examples=tuple(row + first for row in one.examples)))
@@ -137,7 +137,7 @@ def count(task: Count) -> Counted:
     for rows in reader:
         left += len(rows)
         if split.by == "stratified":
-            places, texts = text_codes(data.target.column, rows.columns[data.target.column])
+            places, texts = text_codes(data.target.column, strata(rows.columns[data.target.column]))
             code_of = np.array([labels.setdefault(text or "", len(labels)) for text in texts], np.int32)
             codes.append(code_of[places])
         if split.by == "time" and split.column is not None and task.piece.part == TRAIN:

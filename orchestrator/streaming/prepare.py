@@ -19,7 +19,7 @@ import pandas as pd
 from configs.data import DataSpec
 from configs.errors import DataError
 from configs.job import JobSpec
-from configs.preprocessing import Fitter, Preprocessing, as_numbers, infer
+from configs.preprocessing import Fitter, Preprocessing, as_numbers, infer, with_target
 from configs.preprocessing.inference import SAMPLE_ROWS as INFERRED_ROWS
 from orchestrator.cleaning import REPEATED, SHOWN, Dropped, require_some, together, told
 from orchestrator.datasets import GOLDEN_ROWS, Prepared, inferred_kinds, json_rows
@@ -45,7 +45,7 @@ from orchestrator.streaming.passes import (
 )
 from orchestrator.streaming.pieces import Piece, pieces_of
 from orchestrator.streaming.tasks import Run
-from orchestrator.targets import check_metrics, check_target
+from orchestrator.targets import check_metrics, check_target, resolved
 from orchestrator.time_splits import joined_times, needs_all_times, require_cuts_fit, shares_of_times
 from orchestrator.weights import class_weights, require_some_weight
 from trainers.job import TRAIN, VALID, Split
@@ -89,7 +89,9 @@ def survey(spec: JobSpec, loading: Loading, run: Run, note: Note) -> Known:
     pieces = pieces_of(loading.files)
     size = sum(file.size for piece in pieces for file in piece.found.files)
     note(f"streaming {size_shown(size)} in {len(pieces)} piece(s): counting rows")
-    data, pieces, inferred = _with_kinds(spec.data, pieces)
+    meant, told_target = _with_target(spec, pieces)
+    data, pieces, inferred = _with_kinds(meant, pieces)
+    inferred = "; ".join(filter(None, [told_target, inferred]))
     data = data.model_copy(update={"split": asked_of(data.split, [name for name in loading.files if name != TRAIN])})
     counted = list(run(count, (Count(piece, data) for piece in pieces)))
     _require_rows_read(loading, pieces, counted)
@@ -150,6 +152,13 @@ def _stored(spec: JobSpec, loading: Loading, run: Run, folder: Path, note: Note)
     return _prepared(spec, loading, known, list(run(store, tasks)), folder)
 
 
+def _with_target(spec: JobSpec, pieces: list[Piece]) -> tuple[DataSpec, str]:
+    """What the target is, where the job leaves that open, by the first rows."""
+    only = spec.data.model_copy(update={"features": {}, "id": None, "sample_weight": None})
+    first = _first_columns(only, pieces)[spec.data.target.column]
+    return resolved(spec.data, spec.train.loss, first)
+
+
 def _with_kinds(data: DataSpec, pieces: list[Piece]) -> tuple[DataSpec, list[Piece], str]:
     """What the first rows tell, for all pieces alike: the kinds of columns that the job leaves open, whether a column
     to split by in time holds numbers (in blocks, a CSV file calls its columns texts), and the size of images."""
@@ -157,7 +166,7 @@ def _with_kinds(data: DataSpec, pieces: list[Piece]) -> tuple[DataSpec, list[Pie
     if any(feature.kind == "auto" for feature in data.features.values()):
         columns = _first_columns(data, pieces)
         found = infer(columns, data)
-        data, inferred = found, inferred_kinds(found, columns)
+        data, inferred = found, inferred_kinds(found, data, columns)
     column, numbers = data.split.column, tuple[str, ...]()
     if data.split.by == "time" and column is not None and column not in column_kinds(data):
         only = data.model_copy(update={"features": {}, "id": None, "sample_weight": None})
@@ -178,7 +187,7 @@ def _first_columns(data: DataSpec, pieces: list[Piece]) -> dict[str, np.ndarray]
             break
     if not blocks:
         raise DataError(f"{pieces[0].found.files[0].name} has no rows; a job needs at least a few to train on")
-    return joined_blocks(blocks, pieces[0].reading(data, bad))
+    return with_target(joined_blocks(blocks, pieces[0].reading(data, bad)), data.target)
 
 
 def _holds_numbers(column: str, values: np.ndarray) -> bool:

@@ -43,6 +43,7 @@ def test_schema(client: TestClient) -> None:
     assert client.get("/schema").json() == {
         "features": {"size": {"kind": "number"}, "colour": {"kind": "category"}},
         "target": "label",
+        "target_kind": "number",
         "classes": None,
     }
 

@@ -48,7 +48,8 @@ class Doubling:
 
     def predict(self, columns: dict) -> SimpleNamespace:
         self.called += 1
-        return SimpleNamespace(labels=(2 * as_numbers("size", columns["size"])).tolist())
+        numbers = 2 * as_numbers("size", columns["size"])
+        return SimpleNamespace(labels=numbers.tolist(), scores=numbers[:, None])
 
 
 @pytest.fixture

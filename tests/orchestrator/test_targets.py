@@ -26,6 +26,7 @@ def message(call: Callable[[], Any]) -> str:
 TWO, THREE = GOOD, HEADER + "1,a,0\n2,b,1\n3,b,2\n" * 9
 NUMBERS = HEADER + "1,a,0.5\n2,b,1.5\n" * 9
 SPARSE = "use sparse_categorical_crossentropy"
+AS_ONE_HOT = ", or set data.target.kind=one_hot"
 
 
 @pytest.mark.parametrize(
@@ -36,9 +37,13 @@ SPARSE = "use sparse_categorical_crossentropy"
         (
             TWO,
             "categorical_crossentropy",
-            "expects one-hot labels, but 'label' becomes one integer per row; " + SPARSE,
+            "expects one-hot labels, but 'label' becomes one integer per row; " + SPARSE + AS_ONE_HOT,
         ),
-        (TWO, "categorical_hinge", "expects one-hot labels, but 'label' becomes one integer per row; " + SPARSE),
+        (
+            TWO,
+            "categorical_hinge",
+            "expects one-hot labels, but 'label' becomes one integer per row; " + SPARSE + AS_ONE_HOT,
+        ),
         (TWO, "mse", "expects numbers, but 'label' has 2 classes (a, b); set data.target.kind=number or " + SPARSE),
         (NUMBERS, "binary_crossentropy", "expects classes, but data.target.kind is number; set it to class"),
     ],
