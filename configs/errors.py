@@ -51,6 +51,6 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an exception without line breaks, cut to a readable length."""
+    """The message of an exception without line breaks; of a long one its two ends, as the cause often comes last."""
     text = " ".join(COLOURS.sub("", str(error)).split())
-    return text if len(text) <= 400 else f"{text[:400]} ..."
+    return text if len(text) <= 800 else f"{text[:400]} ... {text[-400:]}"

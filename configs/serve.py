@@ -20,3 +20,5 @@ class ServeSpec(Spec):
     cpus_per_replica: PositiveFloat = 1.0
     max_rows: PositiveInt = 1024
     """Rows that one request may carry."""
+    packages: tuple[str, ...] = ()
+    """Import names of packages that your serving image has beside Ringmaster's own; custom layers may need them."""

@@ -7,7 +7,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from configs.errors import DeployError
+from configs.errors import DeployError, one_line
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,18 @@ def find_version(reference: str, tracking_uri: str) -> ModelVersion:
     return ModelVersion(name, int(found.version), tracking_uri)
 
 
-def download(model: ModelVersion) -> Path:
-    """Return the registered folder, fetched from the server where it is not on this disk. Raises DeployError."""
+def download(model: ModelVersion, to: Path | None = None) -> Path:
+    """Return the registered folder, fetched from the server where it is not on this disk; a copy in `to` if given.
+
+    Raises DeployError.
+    """
     mlflow.set_tracking_uri(model.tracking_uri)
     mlflow.set_registry_uri(model.tracking_uri)
     try:
-        return Path(mlflow.artifacts.download_artifacts(model.uri))
+        return Path(mlflow.artifacts.download_artifacts(model.uri, dst_path=None if to is None else str(to)))
     except Exception as error:
         raise DeployError(
-            f"cannot download {model.uri}: {' '.join(str(error).split())[:300]}. If its files were removed, "
-            "train it again"
+            f"cannot download {model.uri}: {one_line(error)}. If its files were removed, train it again"
         ) from error
 
 

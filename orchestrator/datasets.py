@@ -17,6 +17,7 @@ from configs.job import JobSpec
 from configs.preprocessing import BadValue, Columns, FittedTarget, Preprocessing, in_order, infer, plain_columns
 from configs.preprocessing.inference import kinds_shown
 from configs.preprocessing.windows import windows_of
+from configs.registered import Documents
 from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Clean, Dropped, clean, told, without_repeated
 from orchestrator.loading import Loading
 from orchestrator.report import Facts
@@ -43,6 +44,11 @@ class Prepared:
     golden_rows: list[dict[str, Any]]
     golden: Split
     facts: Facts
+
+    @property
+    def documents(self) -> Documents:
+        """What is registered beside the model."""
+        return Documents(self.preprocessing.model_dump_json(indent=1), self.golden_rows)
 
     @property
     def classes(self) -> int | None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, Wo
 
 from configs.cluster import ClusterSpec
 from configs.errors import LostRankError, RingmasterError, TrainingError, one_line
+from configs.gate import Gate
 from configs.job import JobSpec
 from orchestrator.backend import HorovodConfig
 from orchestrator.datasets import Prepared
@@ -53,6 +55,7 @@ def train(
         spec=spec,
         splits={key: ray.put(split) for key, split in data.splits.items()},
         golden=data.golden,
+        documents=data.documents,
         classes=data.classes,
         feed=feed,
         import_paths=(str(spec.home.absolute()), os.getcwd()),
@@ -92,10 +95,17 @@ def train(
 
 
 def _run_worker(config: dict[str, WorkerJob]) -> Outcome:
-    # Imported by the worker: the driver and the controller need no TensorFlow.
-    from trainers.loop import train
+    job, context = config["job"], ray.train.get_context()
+    new_run = not job.verifying and ray.train.get_checkpoint() is None
+    with ExitStack() as stack:
+        # Started first: it imports TensorFlow while this process does.
+        gate = (
+            stack.enter_context(Gate(job.spec.serve.packages)) if new_run and context.get_world_rank() == 0 else None
+        )
+        # Imported by the worker: the driver and the controller need no TensorFlow.
+        from trainers.loop import train
 
-    return train(config["job"])
+        return train(job, gate)
 
 
 def _ranks(cluster: ClusterSpec) -> int | tuple[int, int]:

@@ -1,28 +1,34 @@
 """Best checkpoint -> MLflow model version with signature, preprocessing and golden batch, and the alias on it.
 
-The registered folder holds `model.keras` (stock layers, no optimizer), `preprocessing.json` and `golden.json`: plain
-files, no pickle. `deploy/models.py` reads them.
+The registered folder holds `model.keras` (no optimizer), `preprocessing.json`, `golden.json` and, for custom layers,
+their source files: plain files, no pickle. `deploy/` reads them.
 """
 
-import json
+import logging
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
-from configs.errors import TrackingError
+from configs.errors import DeployError, RingmasterError, TrackingError, one_line
 from configs.job import JobSpec
 from configs.preprocessing import Preprocessing
 from configs.registered import FLAVOR, GOLDEN, MODEL, PREPROCESSING
+from deploy.models import ModelVersion, download
 from orchestrator.datasets import Prepared
 from orchestrator.engine import Trained
+from orchestrator.gate import require_servable
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,12 @@ class Registered:
 
 
 def register(client: MlflowClient, spec: JobSpec, data: Prepared, trained: Trained, *, run_id: str) -> Registered:
-    """Register the best model and move the alias to it. Raises TrackingError, leaving no version behind."""
+    """Register the best model and move the alias to it, once the registered folder was loaded and replayed.
+
+    Raises TrackingError or DeployError, leaving no version behind.
+    """
     name, alias = spec.registered_model, spec.tracking.alias
+    before = _is_registered(client, name)
     try:
         with mlflow.start_run(run_id=run_id):
             logged = Model.log(
@@ -52,11 +62,12 @@ def register(client: MlflowClient, spec: JobSpec, data: Prepared, trained: Train
                 metadata={"ringmaster.weights_sha256": trained.outcome.weights_sha256},
             )
         version = str(logged.registered_model_version)
+        _require_servable(client, spec, version)
         client.set_registered_model_alias(name, alias, version)
     except BaseException as error:
-        _remove_versions(client, name, run_id)
-        if isinstance(error, Exception):
-            raise TrackingError(f"MLflow could not register {name!r}: {' '.join(str(error).split())[:300]}") from error
+        _remove_versions(client, name, run_id, whole=before is False)
+        if isinstance(error, Exception) and not isinstance(error, RingmasterError):
+            raise TrackingError(f"MLflow could not register {name!r}: {one_line(error)}") from error
         raise
     return Registered(name, int(version), alias)
 
@@ -75,12 +86,8 @@ class _Flavor:
         folder.mkdir(parents=True)
         with self._trained.checkpoint.as_directory() as checkpoint:
             shutil.copyfile(Path(checkpoint) / MODEL, folder / MODEL)
-        (folder / PREPROCESSING).write_text(self._data.preprocessing.model_dump_json(indent=1), encoding="utf-8")
-        golden = {
-            "rows": self._data.golden_rows,
-            "outputs": self._trained.outcome.golden_outputs.tolist(),
-        }
-        (folder / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
+        outcome = self._trained.outcome
+        self._data.documents.write(folder, outcome.golden, outcome.code)
         mlflow_model.signature = signature
         mlflow_model.add_flavor(FLAVOR, model=MODEL, preprocessing=PREPROCESSING, golden=GOLDEN)
         mlflow.pyfunc.add_to_model(mlflow_model, loader_module="deploy.pyfunc")
@@ -114,11 +121,41 @@ def _column_type(feature: Any) -> DataType | Array:
     return one if getattr(feature, "width", None) is None else Array(one)
 
 
-def _remove_versions(client: MlflowClient, name: str, run_id: str) -> None:
-    """Take back what this run registered, and the name itself if it was new."""
-    versions = client.search_model_versions(f"name='{name}'")
-    ours = [version for version in versions if version.run_id == run_id]
-    for version in ours:
-        client.delete_model_version(name, str(version.version))
-    if ours and len(ours) == len(versions):
-        client.delete_registered_model(name)
+def _require_servable(client: MlflowClient, spec: JobSpec, version: str) -> None:
+    """Raise DeployError unless what the registry gives back can be served."""
+    model = ModelVersion(spec.registered_model, int(version), client.tracking_uri)
+    with tempfile.TemporaryDirectory(prefix="ringmaster-version-") as folder:
+        try:
+            require_servable(download(model, Path(folder)), spec)
+        except DeployError as error:
+            raise DeployError(
+                f"the trained model is not registered, as it cannot be served: {error}. The best checkpoint stays in "
+                f"{spec.folder / 'checkpoints'}"
+            ) from error
+
+
+def _is_registered(client: MlflowClient, name: str) -> bool | None:
+    """Whether the name exists; None where the registry does not say."""
+    try:
+        client.get_registered_model(name)
+        return True
+    except MlflowException as error:
+        return False if error.error_code == "RESOURCE_DOES_NOT_EXIST" else None
+    except Exception:
+        return None
+
+
+def _remove_versions(client: MlflowClient, name: str, run_id: str, *, whole: bool) -> None:
+    """Take back what this run registered, and the name itself if this run made it (`whole`) and nothing else is in it.
+
+    A failure is logged: the error that led here is the one to be seen.
+    """
+    try:
+        versions = client.search_model_versions(f"name='{name}'")
+        ours = [version for version in versions if version.run_id == run_id]
+        for version in ours:
+            client.delete_model_version(name, str(version.version))
+        if whole and len(ours) == len(versions):
+            client.delete_registered_model(name)
+    except Exception:
+        logger.warning("could not take back what run %s registered as %s", run_id, name, exc_info=True)

@@ -32,12 +32,17 @@ class Progress:
 
 def save(model: keras.Model, progress: Progress, folder: Path, counted: Sequence[np.ndarray] = ()) -> None:
     """Write the files into an existing folder. counted: metric states of an epoch that is not over."""
-    with _without_training_state(model):
-        model.save(folder / MODEL)
+    save_model(model, folder)
     np.savez(folder / TRAINING, *[variable.numpy() for variable in _training_variables(model)])
     (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     if progress.step:
         np.savez(folder / METRICS, *counted)
+
+
+def save_model(model: keras.Model, folder: Path) -> None:
+    """Write layers and weights alone, as they are registered."""
+    with _without_training_state(model):
+        model.save(folder / MODEL)
 
 
 def restore(model: keras.Model, folder: str | Path) -> Progress:

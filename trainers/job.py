@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from configs.job import JobSpec
+from configs.registered import Documents, Golden, ModelCode
 from trainers.order import Order, epoch_order
 
 TRAIN, VALID, TEST = "train", "valid", "test"
@@ -92,6 +93,7 @@ class WorkerJob:
     splits: name -> ray.ObjectRef of Rows (`train` always, `valid` and `test` where rows are kept for them).
     golden: a few preprocessed rows whose outputs are stored beside the model and replayed before it is served.
     feed: handle of the driver's progress feed (an actor with `put`), or None.
+    documents: what is registered beside the model.
     classes: number of target classes, or None for regression.
     records: variables that name files which Horovod writes on rank 0.
     verifying: dropout is off, and the outcome holds the weights.
@@ -100,6 +102,7 @@ class WorkerJob:
     spec: JobSpec
     splits: Mapping[str, Any]
     golden: Split
+    documents: Documents
     classes: int | None
     feed: Any = None
     import_paths: tuple[str, ...] = ()
@@ -113,7 +116,8 @@ class Outcome:
 
     weights_sha256: of the best weights, proven equal on all ranks.
     ranks: "rank 0 on host", ... of the workers whose hashes were compared.
-    golden_outputs: (golden rows, units) float32 outputs of the best model.
+    golden: outputs of the best model on the golden rows.
+    code: what the model needs of the job's own Python files.
     records: variable -> text of the file that Horovod wrote on rank 0.
     weights: variable path -> value; only when verifying.
     """
@@ -122,6 +126,7 @@ class Outcome:
     metrics: Mapping[str, float]
     weights_sha256: str
     ranks: tuple[str, ...]
-    golden_outputs: np.ndarray
+    golden: Golden
+    code: ModelCode = field(default_factory=ModelCode)
     records: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, np.ndarray] | None = None

@@ -17,12 +17,15 @@ import ray.train
 import tensorflow as tf
 
 from configs.errors import TrainingError
+from configs.gate import Gate
+from configs.registered import Golden
 from trainers import checkpoint, hvd
 from trainers.augment import Augmentation
 from trainers.callbacks import EpochReport, LiveProgress, ResumeMetrics, StepCheckpoint, remove_leftovers
 from trainers.checkpoint import Progress
 from trainers.data import batch_rows, evaluation_dataset, may_be_empty, steps_per_epoch, training_dataset
 from trainers.finite import LossWatch, RowsOf, StopAtBadLoss
+from trainers.gate import asked, golden_outputs
 from trainers.job import TEST, TRAIN, VALID, Outcome, Rows, WorkerJob
 from trainers.model import add_import_paths, build_model, switch_dropout_off, weigh_by_share
 
@@ -51,9 +54,10 @@ def spans(done: Progress, epochs: int) -> list[Span]:
     return [rest, *spans(Progress(done.epoch + 1, {}), epochs)]
 
 
-def train(job: WorkerJob) -> Outcome:
+def train(job: WorkerJob, gate: Gate | None = None) -> Outcome:
     """Train on this rank until the last epoch and return the outcome, the same on every rank.
 
+    gate: on rank 0 of a new run, what tells whether the model can be served.
     Raises SpecError when the model does not fit the job, TrainingError when the ranks differ.
     """
     _announce(job)
@@ -63,11 +67,13 @@ def train(job: WorkerJob) -> Outcome:
     splits = {name: ray.get(ref) for name, ref in job.splits.items()}
     keras.utils.set_random_seed(job.spec.train.seed)
     model = build_model(job.spec, splits[TRAIN], classes=job.classes)
-    hvd.init()
-    if job.verifying:
-        switch_dropout_off(model)
-    with hvd.failures_explained():
-        outcome = _train(job, model, splits)
+    with asked(model, job, gate) as servable:
+        hvd.init()
+        if job.verifying:
+            switch_dropout_off(model)
+        with hvd.failures_explained():
+            code = servable()
+            outcome = replace(_train(job, model, splits), code=code)
     hvd.shutdown()  # closes the files that Horovod writes
     files = {name: Path(os.environ[name]) for name in job.records if name in os.environ}
     return replace(outcome, records={name: path.read_text() for name, path in files.items() if path.is_file()})
@@ -109,7 +115,7 @@ def _train(job: WorkerJob, model: keras.Model, splits: dict[str, Rows]) -> Outco
         metrics=metrics,
         weights_sha256=hvd.check_equal_weights(model),
         ranks=tuple(hvd.allgather_object(f"rank {hvd.rank()} on {socket.gethostname()}")),
-        golden_outputs=np.asarray(model(job.golden.x, training=False), np.float32),
+        golden=_golden(model, job),
         weights={variable.path: variable.numpy() for variable in model.weights} if job.verifying else None,
     )
 
@@ -174,6 +180,15 @@ def _load_best(model: keras.Model, *, monitor: str, mode: str) -> Progress:
     progress = hvd.broadcast_object(progress)
     hvd.broadcast_state(model)
     return progress
+
+
+def _golden(model: keras.Model, job: WorkerJob) -> Golden:
+    if job.verifying:  # nothing is registered
+        return Golden(np.empty((0, 0), np.float32), 0.0)
+    try:
+        return golden_outputs(model, job)
+    except ValueError as error:
+        raise TrainingError(f"the best model cannot be registered: {error}") from error
 
 
 def _test(model: keras.Model, dataset: tf.data.Dataset, *, steps: int) -> dict[str, float]:

@@ -103,14 +103,14 @@ def test_a_missing_file_is_named(folder: MakeFolder, name: str) -> None:
 def test_a_broken_model_file(folder: MakeFolder) -> None:
     path = folder()
     content = (path / "model.keras").read_bytes()
-    damaged = f"{path / 'model.keras'} is damaged, it is no Keras file; train the model again"
+    damaged = f"{path / 'model.keras'} is damaged, it is not a Keras file; train the model again"
     (path / "model.keras").write_bytes(content[:500])
     assert message(lambda: Predictor.load(path)) == damaged
     with zipfile.ZipFile(path / "model.keras", "w") as archive:
         archive.writestr("other.txt", "")
     text = message(lambda: Predictor.load(path))
     assert text.startswith(f"Keras cannot load {path / 'model.keras'}: ")
-    assert text.endswith("A served model consists of stock Keras layers")
+    assert text.endswith("registered classes and functions whose files were registered with it")
     assert ".." not in text
 
 

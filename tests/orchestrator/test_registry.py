@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from configs.errors import TrackingError
 from configs.job import JobSpec
+from configs.registered import Golden
 from deploy.models import download, find_version
 from deploy.predictor import Predictor
 from orchestrator.datasets import Prepared, prepare
@@ -37,7 +38,7 @@ class Finished:
         folder.mkdir()
         model.save(folder / "model.keras")
         outputs = np.asarray(model(self.data.golden.x, training=False))
-        outcome = Outcome(1, {"val_loss": 0.5}, "abc", ("rank 0 on here",), outputs)
+        outcome = Outcome(1, {"val_loss": 0.5}, "abc", ("rank 0 on here",), Golden(outputs, 0.0))
         self.trained = Trained(outcome, ray.train.Checkpoint.from_directory(folder))
 
     def register(self, client: Any = None) -> tuple[Registered, str]:
@@ -65,7 +66,7 @@ def test_what_is_registered_can_be_found_loaded_and_asked(job: Finished) -> None
     golden = json.loads((folder / "golden.json").read_text())
     assert golden["rows"] == job.data.golden_rows
     answers = Predictor.load(folder).predict_rows(golden["rows"])
-    np.testing.assert_allclose(answers.scores, job.trained.outcome.golden_outputs, rtol=1e-5)
+    np.testing.assert_allclose(answers.scores, job.trained.outcome.golden.outputs, rtol=1e-5)
     assert set(answers.labels) <= {"big", "small"}
 
 

@@ -311,4 +311,6 @@ def test_reductions_that_do_not_add_up_over_workers(models: Make, nested: bool) 
 
 def test_one_line_is_one_line_of_readable_length() -> None:
     assert one_line(ValueError("a\n  b\tc")) == "a b c"
-    assert one_line(ValueError("x" * 401)) == "x" * 400 + " ..."
+    assert one_line(ValueError("x" * 800)) == "x" * 800
+    assert one_line(ValueError("x" * 500 + "the cause")) == "x" * 500 + "the cause"
+    assert one_line(ValueError("x" * 900 + "the cause")) == "x" * 400 + " ... " + "x" * 391 + "the cause"
