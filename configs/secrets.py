@@ -37,3 +37,12 @@ def _texts(tree: Any, place: str) -> list[tuple[str, str]]:
     if isinstance(tree, list | tuple):
         return [found for index, value in enumerate(tree) for found in _texts(value, f"{place}.{index}")]
     return []
+
+
+def masked(text: str) -> str:
+    """The text with the credentials of each URL in it replaced by `***`."""
+    return _OPTION.sub(r"\1***", _USER.sub(r"\1***@", text))
+
+
+_USER = re.compile(r"([a-z][a-z0-9+.-]*://)(?!anonymous@)[^/\s@]+@", re.IGNORECASE)
+_OPTION = re.compile(r"([?&][^=&\s]*(?:key|secret|token|passw|signature|credential)[^=&\s]*=)[^&\s]+", re.IGNORECASE)

@@ -4,9 +4,10 @@ import codecs
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from configs.names import ImportPath
+from configs.secrets import masked
 from configs.spec import Spec, UserPath, expand_home
 
 Format = Literal["csv", "parquet", "json", "tfrecord", "npz", "idx", "images", "text"]
@@ -53,14 +54,20 @@ class ReadSpec(Spec):
     rows: Literal["line", "file"] = "line"
     """Text: what one row is."""
     labels: str | dict[str, str] | None = None
-    """Text: the label of each file by its name, its folder or its suffix; by default the folder's name is the label.
+    """Images and text: `first`, the default, is the first folder below what `files` names, `parent` the folder that a
+    file lies in, `place` the folder that `files` names; or a mapping of file, folder or suffix to label.
     IDX: the file of labels, or one for each file of images; by default `x-labels-idx1-y` beside `x-images-idx3-y`."""
     height: PositiveInt | None = None
     """Images: resize to this; by default every image must have the size of the first one."""
     width: PositiveInt | None = None
     """Images: see `height`."""
     channels: Literal[1, 3, 4] = 3
-    """Images: 1 is grey, 3 is red, green, blue, 4 adds transparency."""
+    """Images: 1 is grey, 3 is red, green, blue, 4 adds transparency, which is laid on white otherwise."""
+    exif_orientation: bool = True
+    """Images: turn each upright as its camera noted."""
+    max_value: PositiveFloat | None = None
+    """Images of grey with more than 8 bits (TIFFs of 32 bits or fractions too): the value that becomes 255; by default
+    65535 where there are 16 bits."""
 
     @field_validator("separator", "quote", "comment")
     @classmethod
@@ -143,8 +150,8 @@ class SourceSpec(Spec):
 
     @property
     def source(self) -> str:
-        """The rows' source as the YAML file names it."""
-        return self.function or ", ".join(self.places["train"])
+        """The rows' source as the YAML file names it, without credentials."""
+        return self.function or masked(", ".join(self.places["train"]))
 
     @property
     def places(self) -> dict[str, tuple[str, ...]]:

@@ -135,7 +135,7 @@ def verify(
 def predict(
     model: Model,
     input: Annotated[Path, typer.Option("--input", help="Raw rows: a file, or a folder, like that of the training.")],
-    output: Annotated[Path, typer.Option("--output", help="CSV file to write: the id column and the prediction.")],
+    output: Annotated[Path, typer.Option("--output", help="CSV file to write: the id or file, and the prediction.")],
     folder: Folder = DEFAULT_FOLDER,
     tracking_uri: TrackingUri = None,
     as_json: Json = False,
@@ -147,6 +147,8 @@ def predict(
     from orchestrator.prediction import predict_file
 
     written = predict_file(model, input, output, folder=folder, uri=tracking_uri)
+    for line in written.told:
+        console.err.print(line)
     if as_json:
         print_json(
             {

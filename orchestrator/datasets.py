@@ -105,7 +105,12 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
             source_rows=examples.source_rows,
             preprocessing=preprocessing,
             source=spec.data.source,
-            left_out=(*loaded.skipped.told(), *told(rows.dropped + examples.dropped), *examples.left_out),
+            left_out=(
+                *loaded.told,
+                *loaded.skipped.told(),
+                *told(rows.dropped + examples.dropped),
+                *examples.left_out,
+            ),
             inferred="; ".join(filter(None, [told_target, inferred_kinds(data, meant, loaded.columns)])),
             loading=str(loading or ""),
             notes=(*offsets, *examples.notes),

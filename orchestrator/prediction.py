@@ -16,22 +16,25 @@ from deploy.models import download, find_version
 from deploy.predictor import Predictor
 from orchestrator.sources import BadRows, Block, Reading, blocks_of, joined_blocks
 from orchestrator.sources.blocks import column_kind
+from orchestrator.sources.images import FILE
 from orchestrator.sources.places import find, format_of
 from orchestrator.tracking import connect_existing
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written, and by which model."""
+    """What was written, and by which model. told: lines on the files that were left out."""
 
     model: str
     version: int
     rows: int
+    told: tuple[str, ...] = ()
 
 
 def predict_file(reference: str, source: Path, output: Path, *, folder: Path, uri: str | None) -> Written:
     """Predict the rows of `source` and write the id column (if the job named one) and the target column to `output`.
 
+    Where a file is a row, such as a picture, and the job has no id, the column `file` is its path below `source`.
     Raises DataError, DeployError or TrackingError; `output` is written only when all rows were predicted.
     """
     if not source.exists():
@@ -39,16 +42,16 @@ def predict_file(reference: str, source: Path, output: Path, *, folder: Path, ur
     _require_place(output, source)
     model = find_version(reference, connect_existing(uri, folder))
     predictor = Predictor.load(download(model))
-    rows = 0
+    rows, told = 0, list[str]()
     try:
         with _written_at_last(output) as file:
-            for block in _blocks(source, predictor.preprocessing):
+            for block in _blocks(source, predictor.preprocessing, told):
                 answers = _answers(predictor, block)
                 answers.to_csv(file, index=False, header=not rows)
                 rows += len(answers)
     except OSError as error:
         raise DataError(f"--output {output}: cannot be written: {error}") from error
-    return Written(model.name, model.version, rows)
+    return Written(model.name, model.version, rows, tuple(told))
 
 
 @contextmanager
@@ -72,19 +75,19 @@ def _answers(predictor: Predictor, block: Block) -> pd.DataFrame:
     fitted = predictor.preprocessing
     try:
         examples, last = fitted.examples_of(block.columns)
-        ids = {fitted.id: block.columns[fitted.id][last]} if fitted.id else {}
+        ids = {name: block.columns[name][last] for name in _identity(fitted) if name in block.columns}
         found = predictor.predict(examples)
         return pd.DataFrame({**ids, **fitted.target.answers(found.labels, found.scores)})
     except BadValue as error:
         raise error.at(block.first_row, block.file) from None
 
 
-def _blocks(source: Path, fitted: Preprocessing) -> Iterator[Block]:
+def _blocks(source: Path, fitted: Preprocessing, told: list[str]) -> Iterator[Block]:
     """The raw rows of a file, which may be larger than memory; those of a series all at once. Raises DataError."""
     if fitted.window is not None:
         yield Block(read_rows(source, fitted), str(source), 1)
         return
-    blocks = (block for block in _read(source, fitted, whole=False) if len(block))
+    blocks = (block for block in _read(source, fitted, told, whole=False) if len(block))
     first = next(blocks, None)
     if first is None:
         raise DataError(f"{source} has no rows; give at least one")
@@ -93,19 +96,22 @@ def _blocks(source: Path, fitted: Preprocessing) -> Iterator[Block]:
 
 def read_rows(source: Path, fitted: Preprocessing) -> dict[str, np.ndarray]:
     """The raw columns of a file, or a folder, of the kind that the model was trained on. Raises DataError."""
-    blocks = [block for block in _read(source, fitted, whole=True) if len(block)]
+    blocks = [block for block in _read(source, fitted, [], whole=True) if len(block)]
     if not blocks:
         raise DataError(f"{source} has no rows; give at least one")
     return joined_blocks(blocks, Reading())
 
 
-def _read(source: Path, fitted: Preprocessing, *, whole: bool) -> Iterator[Block]:
+def _read(source: Path, fitted: Preprocessing, told: list[str], *, whole: bool) -> Iterator[Block]:
     found = find((str(source),), Path.cwd(), fitted.format or (None if format_of(source.name) else "csv"), "--input")
+    told += found.told
     kinds = {name: column_kind(feature.kind) for name, feature in fitted.features.items()}
     # A column to sort a series by may hold dates or numbers, and keeps its type.
     texts = [fitted.id, fitted.window.group if fitted.window else None, *fitted.dates]
     kinds |= {name: "text" for name in texts if name and name not in fitted.features}
-    reading = Reading(fitted.read, kinds, wanted=tuple(fitted.columns), bad=BadRows(), whole=whole)
+    reading = Reading(
+        fitted.read, kinds, wanted=(*fitted.columns, *_asked(fitted, found.format)), bad=BadRows(), whole=whole
+    )
     readings, names = [reading], fitted.read.names or ()
     targets = fitted.target.columns or (fitted.target.column,)
     if set(targets) & set(names):
@@ -120,6 +126,18 @@ def _read(source: Path, fitted: Preprocessing, *, whole: bool) -> Iterator[Block
         except DataError as error:
             problems.append(error)
     raise problems[0]
+
+
+def _identity(fitted: Preprocessing) -> tuple[str, ...]:
+    """The columns that say which row a prediction belongs to: the job's id, or the file where a file is a row."""
+    if fitted.id:
+        return (fitted.id,)
+    return () if FILE in fitted.features else (FILE,)
+
+
+def _asked(fitted: Preprocessing, kind: str) -> tuple[str, ...]:
+    a_row_each = kind == "images" or (kind == "text" and fitted.read.rows == "file")
+    return (FILE,) if a_row_each and fitted.id is None else ()
 
 
 def _require_place(output: Path, source: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from configs.features import TABLE_KINDS
 from configs.preprocessing import Columns, Preprocessing, as_numbers, as_texts, text_array
 from trainers.job import TEST, TRAIN, VALID
 
@@ -22,6 +23,8 @@ MAX_COLUMNS = 40
 """Columns that get a row and a plot."""
 SAMPLE_ROWS = 20_000
 """Rows that a warning is drawn from."""
+SAMPLE_NUMBERS = 1_000_000
+"""Numbers of arrays, such as pixels, that a mean and a histogram are drawn from."""
 GIVES_AWAY = 0.995
 """Score of one column alone from which on it is said to give the label away."""
 RARE = 0.01
@@ -92,8 +95,9 @@ def warnings(facts: Facts) -> Iterator[str]:
     yield from facts.notes
     train = facts.parts[TRAIN]
     for name, fitted in facts.preprocessing.features.items():
-        values = facts.columns[name][train]
-        if values.ndim == 1 and fitted.kind in {"number", "category"}:
+        column = facts.columns[name]
+        if column.ndim == 1 and fitted.kind in {"number", "category"}:
+            values = column[train]
             yield from _column_warnings(name, fitted, values, facts.labels[train], facts.preprocessing)
     yield from _label_warnings(facts)
     if not facts.is_sample:  # a sample has hardly a row twice
@@ -166,6 +170,17 @@ def _shared_rows(facts: Facts) -> Iterator[str]:
 
 def row_keys(columns: Sequence[np.ndarray], key: str = "0123456789123456") -> np.ndarray:
     """(rows,) uint64, equal for rows that are equal in all columns. key: another one gives other numbers."""
+    rows = len(columns[0])
+    step = max(1, KEYED_BYTES // max(1, sum(values[:1].nbytes for values in columns)))
+    parts = [_keys_of([values[start : start + step] for values in columns], key) for start in range(0, rows, step)]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+
+
+KEYED_BYTES = 16 * 2**20
+"""So much of the rows is held twice while their keys are worked out."""
+
+
+def _keys_of(columns: Sequence[np.ndarray], key: str) -> np.ndarray:
     keys = np.full(len(columns[0]), int.from_bytes(key[:8].encode(), "little"), np.uint64)
     for values in columns:
         flat = values.reshape(len(values), -1)
@@ -232,10 +247,13 @@ def _five(numbers: np.ndarray) -> list[float]:
 def _features_table(facts: Facts, names: list[str]) -> str:
     rows = []
     for name in names:
-        kind, values = facts.preprocessing.features[name].kind, facts.columns[name][facts.parts[TRAIN]]
+        kind, train = facts.preprocessing.features[name].kind, facts.parts[TRAIN]
         if kind in {"tensor", "image"}:
-            rows.append([name, kind, "", "", f"shape {values.shape[1:]}, mean {values.mean():.4g}"])
-        elif kind == "number":
+            numbers = _some_numbers(facts.columns[name], train)
+            rows.append([name, kind, "", "", f"shape {facts.columns[name].shape[1:]}, mean {numbers.mean():.4g}"])
+            continue
+        values = facts.columns[name][train]
+        if kind == "number":
             rows.append([name, kind, *_number_cells(as_numbers(name, values).reshape(-1))])
         else:
             # Sampled first: a column of long texts is not to be held a second time.
@@ -244,6 +262,13 @@ def _features_table(facts: Facts, names: list[str]) -> str:
             told = ", ".join(f"{str(text)[:30]} ({count:,})" for text, count in often)
             rows.append([name, kind, f"{texts.isna().mean():.1%}", f"{texts.nunique():,}", told])
     return _table(["feature", "kind", "missing", "distinct", "values"], rows)
+
+
+def _some_numbers(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The numbers of as many rows, at equal distances, as the report looks at; all arrays together are much more."""
+    size = max(1, values[:1].size)
+    step = max(1, -(-len(rows) * size // SAMPLE_NUMBERS))
+    return np.asarray(values[rows[::step]], np.float64).reshape(-1)[:SAMPLE_NUMBERS]
 
 
 def _number_cells(numbers: np.ndarray) -> list[str]:
@@ -269,7 +294,10 @@ def _plots(facts: Facts, names: list[str]) -> str:
         shown = [(target.column, "category", np.repeat(names_of, target.counts(labels)))]
     kinds = {name: str(facts.preprocessing.features[name].kind) for name in names}
     drawn_kinds = {"number", "category", "tensor", "image"}
-    shown += [(name, kind, facts.columns[name][train]) for name, kind in kinds.items() if kind in drawn_kinds]
+    for name, kind in kinds.items():
+        if kind in drawn_kinds:
+            column = facts.columns[name]
+            shown.append((name, kind, column[train] if kind in TABLE_KINDS else _some_numbers(column, train)))
     across = 4
     down = -(-len(shown) // across)
     figure = Figure(figsize=(3 * across, 2.1 * down), layout="constrained")
@@ -289,9 +317,7 @@ def _plots(facts: Facts, names: list[str]) -> str:
             )
             axes.barh([str(text)[:18] for text in counts.index[::-1]], counts.to_numpy()[::-1])
             continue
-        numbers = np.asarray(values if kind in {"tensor", "image"} else as_numbers(name, values), np.float64).reshape(
-            -1
-        )
+        numbers = np.asarray(as_numbers(name, values) if kind in TABLE_KINDS else values, np.float64).reshape(-1)
         numbers = numbers[np.isfinite(numbers)][: 50 * SAMPLE_ROWS]
         axes.hist(numbers, bins=40)
     drawn = io.BytesIO()

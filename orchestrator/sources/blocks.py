@@ -13,7 +13,7 @@ from configs.errors import DataError
 from configs.features import EVERY_OTHER
 from configs.source import ReadSpec
 
-Kind = Literal["text", "number", "array"]
+Kind = Literal["text", "number", "array", "image"]
 BLOCK_BYTES = 16 * 2**20
 """About how much of a file a reader holds at once; decoded rows may take several times as much."""
 BLOCK_ROWS = 65_536
@@ -64,6 +64,27 @@ class BadRows:
         return [f"left out {self.count} row(s) that cannot be read: {'; '.join(self.examples)}{more}"]
 
 
+@dataclass
+class Notes:
+    """What was done to pictures that a user may not expect: how often, and the first of them."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, what: str, example: str, count: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + count
+        self.examples.setdefault(what, example)
+
+    def update(self, other: "Notes") -> None:
+        """Add those of another reader."""
+        for what, count in other.counts.items():
+            self.add(what, other.examples[what], count)
+
+    def told(self) -> list[str]:
+        """One line for the log for each kind."""
+        return [f"{count:,} picture(s) {what}, such as {self.examples[what]}" for what, count in self.counts.items()]
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a reader is asked for.
@@ -81,6 +102,7 @@ class Reading:
     bad: BadRows = field(default_factory=BadRows)
     whole: bool = False
     image_size: tuple[int, int] | None = None
+    notes: Notes = field(default_factory=Notes)
 
     @classmethod
     def of(
@@ -124,7 +146,7 @@ _KINDS: dict[str, Kind] = {
     "category": "text",
     "date": "text",
     "text": "text",
-    "image": "array",
+    "image": "image",
     "tensor": "array",
 }
 
@@ -186,7 +208,7 @@ def _other_from_arrow(column: Any) -> np.ndarray:
 
 def from_values(values: list[Any], kind: Kind | None) -> np.ndarray:
     """Python values of a column -> an array: of numbers where all are, else of objects with None."""
-    if kind == "array" or (kind is None and values and all(isinstance(value, list) for value in values)):
+    if kind in {"array", "image"} or (kind is None and values and all(isinstance(value, list) for value in values)):
         try:
             array = np.asarray(values)
             if array.dtype.kind in "iufb" and array.ndim > 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.data import DataSpec
 from configs.errors import DataError
 from configs.features import EVERY_OTHER
 from configs.job import JobSpec
@@ -14,6 +15,8 @@ from configs.preprocessing import BadValue, as_numbers, with_target
 from orchestrator.sources import arrays, csv_files, images, json_lines, parquet_files, texts, tfrecords
 from orchestrator.sources.blocks import BadRows, Block, Reading, require_columns
 from orchestrator.sources.functions import call_source
+from orchestrator.sources.labels import classes_told
+from orchestrator.sources.pictures import decoded
 from orchestrator.sources.places import File, Found, find, find_file
 
 READERS: dict[str, Callable[[Sequence[File], Reading], Iterator[Block]]] = {
@@ -42,6 +45,8 @@ class Loaded:
     parts: dict[str, int]
     skipped: BadRows = field(default_factory=BadRows)
     blocks: tuple[tuple[str, int, int], ...] = ()
+    told: tuple[str, ...] = ()
+    """Lines on files that were left out, and on what was done to pictures."""
 
     def place(self, row: int) -> tuple[str, int]:
         """(file, row from 1 in it) of a row of the columns, from 0; without a file where the rows are a function's."""
@@ -76,7 +81,8 @@ def load_columns(spec: JobSpec, found: Mapping[str, Found] | None = None) -> Loa
         return from_function(spec, call_source(data, spec.home))
     bad = BadRows(data.bad_rows == "skip")
     reading = Reading.of(data, bad, whole=True)
-    parts = {part: list(blocks_of(each, reading)) for part, each in (found or found_files(spec)).items()}
+    found = found or found_files(spec)
+    parts = {part: list(blocks_of(each, reading)) for part, each in found.items()}
     for part, files in parts.items():
         if not sum(map(len, files)):
             place = str(find_file(data.csv, spec.home)) if part == "train" and data.csv else _key(part)
@@ -84,7 +90,16 @@ def load_columns(spec: JobSpec, found: Mapping[str, Found] | None = None) -> Loa
     counts = {part: sum(map(len, files)) for part, files in parts.items()}
     blocks = [block for files in parts.values() for block in files]
     places = tuple((block.file, block.first_row, len(block)) for block in blocks)
-    return Loaded(with_target(joined_blocks(blocks, reading), data.target), counts, bad, places)
+    told = (*files_told(data, found), *reading.notes.told())
+    return Loaded(with_target(joined_blocks(blocks, reading), data.target), counts, bad, places, told)
+
+
+def files_told(data: DataSpec, found: Mapping[str, Found]) -> list[str]:
+    """Lines on the files that were left out, and on the labels that others have by where they lie."""
+    told = [line for each in found.values() for line in each.told]
+    if data.target.column == "label" and found["train"].format in {"images", "text"}:
+        told += classes_told(found["train"], data.read.labels)
+    return told
 
 
 def from_function(spec: JobSpec, columns: Mapping[str, np.ndarray]) -> Loaded:
@@ -118,7 +133,8 @@ def _key(part: str) -> str:
 
 def blocks_of(found: Found, reading: Reading) -> Iterator[Block]:
     """Give the rows of files, block by block. Raises DataError naming file and row."""
-    return READERS[found.format](_not_empty(found, reading), reading)
+    blocks = READERS[found.format](_not_empty(found, reading), reading)
+    return blocks if found.format == "images" else decoded(blocks, reading, found.files)
 
 
 def _not_empty(found: Found, reading: Reading) -> list[File]:

@@ -9,7 +9,6 @@ import pyarrow.parquet
 
 from configs.errors import DataError, one_line
 from orchestrator.sources.blocks import BLOCK_BYTES, BLOCK_ROWS, Block, Reading, from_arrow
-from orchestrator.sources.images import without_bad_images
 from orchestrator.sources.places import File
 
 
@@ -21,7 +20,7 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
         while (batch := _attempt(file, lambda: next(batches, None))) is not None:  # noqa: B023 (called at once)
             columns = {name: _column(file, name, batch.column(name), reading, row) for name in batch.schema.names}
             if batch.num_rows:
-                yield without_bad_images(Block(columns, file.name, row), reading)
+                yield Block(columns, file.name, row)
             row += batch.num_rows
 
 

@@ -1,8 +1,8 @@
 """Files, folders and globs, on this machine and elsewhere -> the files that hold rows, in a stable order."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.fs
 
 from configs.errors import DataError, one_line
+from configs.secrets import masked
 from configs.source import Format, is_url
+from orchestrator.sources.listing import LeftOut, Listed, listed
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class File:
     """Bytes, as far as they are known."""
     row_groups: tuple[int, ...] | None = None
     """Of a Parquet file those that are to be read; None for all."""
+    below: str = ""
+    """Its path below the folder, or the fixed part of the glob, that the job names; the last part for a named file."""
+    branch: str = ""
+    """The first folder of `below`; where the place is a class folder itself, one of several, its name; else empty."""
 
     def stream(self) -> Any:
         """A pyarrow.NativeFile of the bytes from the start, decompressed where the name says so."""
@@ -52,6 +58,11 @@ class File:
     def folder(self) -> str:
         """The name of the folder it lies in."""
         return self.path.rpartition("/")[0].rpartition("/")[2]
+
+    @property
+    def place(self) -> str:
+        """The name of the folder below which the job has it found."""
+        return self.path.removesuffix(self.below).rstrip("/").rpartition("/")[2]
 
 
 def local_file(path: Path) -> File:
@@ -83,7 +94,7 @@ FORMATS: dict[str, str] = {
     "tfrecord": r"\.tfrecords?(-\d+-of-\d+)?",
     "npz": r"\.npz",
     "idx": r"([-.]idx\d-ubyte|\.idx)",
-    "images": r"\.(jpe?g|png|bmp|gif|webp|tiff?)",
+    "images": r"\.(jpe?g|jpe|jfif|a?png|bmp|gif|webp|tiff?|p[pgbn]m)",
     "text": r"\.txt",
 }
 """How the name of a file of each format ends."""
@@ -99,10 +110,26 @@ def format_of(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Found:
-    """Files of one format."""
+    """Files of one format. told: lines on the files beside them that are left out."""
 
     files: list[File]
     format: str
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A file, folder or glob as the job names it. key: the setting, for error messages; given: data.format."""
+
+    text: str
+    home: Path
+    given: Format | None
+    key: str
+    several: bool
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    def __str__(self) -> str:
+        return f"{self.key}={masked(self.text)}"
 
 
 def find(places: Sequence[str], home: Path, given: Format | None, key: str) -> Found:
@@ -112,11 +139,18 @@ def find(places: Sequence[str], home: Path, given: Format | None, key: str) -> F
     folder holds no file, or the files are of several formats.
     """
     files: list[File] = []
-    for place in places:
+    told: list[str] = []
+    for text in places:
+        place = _Place(text, home, given, key, len(places) > 1)
         try:
-            files += _at_url(place, given, key) if is_url(place) else _on_this_machine(place, home, given, key)
+            files += _at_url(place) if is_url(text) else _on_this_machine(place)
         except (OSError, pa.ArrowException, ImportError, ValueError) as error:
-            raise DataError(f"{key}={place}: {_reason(place, error)}") from error
+            raise DataError(f"{place}: {_reason(text, error)}") from error
+        told += place.left_out.told(str(place))
+    return Found(files, _one_format(files, given, key), tuple(told))
+
+
+def _one_format(files: list[File], given: Format | None, key: str) -> str:
     kinds = {given or format_of(file.base): file for file in files}
     if len(kinds) > 1:
         first, second = list(kinds.items())[:2]
@@ -127,11 +161,11 @@ def find(places: Sequence[str], home: Path, given: Format | None, key: str) -> F
     (kind, file), *_ = kinds.items()
     if kind is None:
         raise DataError(f"{key}: the name of {file.name} tells no format; give data.format ({', '.join(FORMATS)})")
-    return Found(files, kind)
+    return kind
 
 
 def _reason(place: str, error: Exception) -> str:
-    text = one_line(error)
+    text = masked(one_line(error))
     if any(sign in text for sign in ("ACCESS_DENIED", "HTTP status 403", "PermissionDenied", "credentials")):
         fix = FIXES.get(place.partition("://")[0], "give credentials that may read it")
         return f"access is denied; {fix} ({text})"
@@ -145,24 +179,43 @@ FIXES = {
 """What to do where access is denied, by the scheme of the URL. Credentials never stand in a YAML file."""
 
 
-def _on_this_machine(place: str, home: Path, given: str | None, key: str) -> list[File]:
+def _on_this_machine(place: _Place) -> list[File]:
     system = pa.fs.LocalFileSystem()
-    candidates = [str(candidate) for candidate in _candidates(Path(place), home)]
+    candidates = [str(candidate) for candidate in _candidates(Path(place.text), place.home)]
     for candidate in candidates:
-        found = _files_at(system, candidate, given)
+        found = listed(system, candidate, place.left_out)
         if found is not None:
-            return [File(info.path, info.path, system, info.size) for info in _require_some(found, place, key)]
+            return _files(place, found, system, "")
     places = " or ".join(str(Path(candidate).parent) for candidate in candidates)
-    raise DataError(f"{key}={place}: no such file, folder or match in {places}; correct it")
+    raise DataError(f"{place}: no such file, folder or match in {places}; correct it")
 
 
-def _at_url(place: str, given: str | None, key: str) -> list[File]:
-    system, path = file_system(place)
-    prefix = place[: len(place) - len(path)] if place.endswith(path) else f"{place.partition('://')[0]}://"
-    found = _files_at(system, path, given)
+def _at_url(place: _Place) -> list[File]:
+    system, path = file_system(place.text)
+    found = listed(system, path, place.left_out)
     if found is None:
-        raise DataError(f"{key}={place}: no such file, folder or match; correct it")
-    return [File(prefix + info.path, info.path, system, info.size) for info in _require_some(found, place, key)]
+        raise DataError(f"{place}: no such file, folder or match; correct it")
+    return _files(place, found, system, _prefix(place.text, path))
+
+
+def _prefix(url: str, path: str) -> str:
+    """What stands before a path of its file system in the URL, without credentials."""
+    return masked(url[: len(url) - len(path)] if url.endswith(path) else f"{url.partition('://')[0]}://")
+
+
+def _files(place: _Place, found: Listed, system: Any, prefix: str) -> list[File]:
+    """The files of the format, each with its place below the root. Raises DataError where there is none."""
+    infos = found.infos if found.chosen else _of_format(found, place)
+    if not infos:
+        others = f"; it holds {place.left_out}" if place.left_out.counts else ""
+        known = f"format {place.given}{others}" if place.given else f"a known format; give data.format{others}"
+        raise DataError(f"{place}: is a folder without a file of {known}")
+    start = len(found.root.rstrip("/")) + 1 if found.root else 0
+    files = [File(prefix + one.path, one.path, system, one.size, below=one.path[start:]) for one in infos]
+    named = found.chosen and len(files) == 1 and files[0].path.endswith(place.text.rpartition("/")[2])
+    if named or (place.several and any("/" not in file.below for file in files)):
+        return [replace(file, branch=file.place) for file in files]
+    return [replace(file, branch=file.below.rpartition("/")[0].partition("/")[0]) for file in files]
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -184,42 +237,20 @@ def _quoted(url: str) -> str:
     return f"{scheme}://{quote(path, safe='/:@%')}{mark}{options}"
 
 
-def _require_some(found: list[Any], place: str, key: str) -> list[Any]:
-    if not found:
-        raise DataError(f"{key}={place}: is a folder without a file of a known format; give data.format")
-    return found
-
-
-def _files_at(system: Any, path: str, given: str | None) -> list[Any] | None:
-    """The pyarrow.fs.FileInfo of each file that a path stands for, sorted; None where nothing is there."""
-    info = system.get_file_info(path)
-    if info.type == pa.fs.FileType.File:
-        return [info]
-    if info.type == pa.fs.FileType.Directory:
-        return _of_format(_files_under(system, path), given)
-    if not re.search(r"[*?\[]", path):
-        return None
-    root = re.split(r"[*?\[]", path)[0].rpartition("/")[0]
-    matches = re.compile(fsspec.utils.glob_translate(path)).match
-    found = [info for info in _files_under(system, root, missing_is_empty=True) if matches(info.path)]
-    return found or None
-
-
-def _files_under(system: Any, folder: str, *, missing_is_empty: bool = False) -> list[Any]:
-    """All files below a folder, but those that are hidden (.name) or notes of the writer (_name)."""
-    selector = pa.fs.FileSelector(folder, recursive=True, allow_not_found=missing_is_empty)
-    infos = [info for info in system.get_file_info(selector) if info.type == pa.fs.FileType.File]
-    below = len(folder.rstrip("/")) + 1
-    infos.sort(key=lambda info: info.path)
-    return [info for info in infos if not _hidden(info.path[below:].split("/"))]
-
-
-def _hidden(parts: Iterable[str]) -> bool:
-    return any(part.startswith((".", "_")) for part in parts)
-
-
-def _of_format(infos: list[Any], given: str | None) -> list[Any]:
+def _of_format(found: Listed, place: _Place) -> list[Any]:
     """Of a folder's files those whose name tells the format; where none does, all that tell no other one."""
-    told = [(info, format_of(info.path)) for info in infos]
-    chosen = [info for info, kind in told if kind is not None and given in (None, kind)]
-    return chosen if chosen or given is None else [info for info, kind in told if kind is None]
+    told = [(info, format_of(info.path.rpartition("/")[2])) for info in found.infos]
+    chosen = [info for info, kind in told if kind is not None and place.given in (None, kind)]
+    if not chosen and place.given is not None:
+        chosen = [info for info, kind in told if kind is None]
+    kept = {info.path for info in chosen}
+    for info in found.infos:
+        if info.path not in kept:
+            place.left_out.add(_named(info.path), info.path[len(found.root) :].lstrip("/"))
+    return chosen
+
+
+def _named(path: str) -> str:
+    """What the name of a file ends with, in words."""
+    base = path.rpartition("/")[2]
+    return f"named .{base.rpartition('.')[2].lower()}" if "." in base else "without a suffix"

@@ -1,7 +1,7 @@
 """Text files -> the columns `text` and `label`: a row per line, or per file."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from configs.errors import DataError
 from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
+from orchestrator.sources.labels import label_of
 from orchestrator.sources.places import File
 
 COLUMNS = ("text", "label")
@@ -21,27 +22,15 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
 
     Raises DataError naming the file and the line that is not of the encoding.
     """
-    names = reading.choose(COLUMNS, files[0].name)
-    labels = {file.name: _label(file, reading.read.labels) for file in files}
+    asked = reading.read.rows == "file" and "file" in (reading.wanted or reading.required)
+    names = reading.choose((*COLUMNS, "file") if asked else COLUMNS, files[0].name)
+    labels = {file.name: label_of(file, reading.read.labels) for file in files if "label" in names}
+    paths = {file.name: file.below or file.base for file in files if asked}
     rows = _of_files(files, reading) if reading.read.rows == "file" else _of_lines(files, reading)
     for file, first, texts, owners in rows:
-        columns = {"text": texts, "label": [labels[owner] for owner in owners]}
+        columns = {"text": texts, "label": [labels.get(owner) for owner in owners]}
+        columns["file"] = [paths.get(owner) for owner in owners]
         yield Block({name: np.array(columns[name], object) for name in names}, file, first)
-
-
-def _label(file: File, labels: Any) -> str:
-    if labels is None:
-        return file.folder
-    if isinstance(labels, Mapping):
-        names = (file.base, file.folder, *(f".{part}" for part in file.base.split(".")[1:]))
-        found = next((labels[name] for name in names if name in labels), None)
-        if found is not None:
-            return str(found)
-        raise DataError(
-            f"data.read.labels has no label for {file.name}; it knows {', '.join(labels)}, expected the name of the "
-            f"file, of its folder ({file.folder}) or its suffix"
-        )
-    raise DataError(f"data.read.labels={labels}: expected a mapping of file, folder or suffix to label for texts")
 
 
 Rows = tuple[str, int, list[str], list[str]]

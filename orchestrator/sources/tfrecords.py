@@ -14,8 +14,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from configs.errors import DataError, one_line
 from orchestrator.sources.blocks import BLOCK_BYTES, Block, Kind, Reading, from_values
 from orchestrator.sources.crc32c import crc32c, crc32c_of_few, unmasked
-from orchestrator.sources.images import without_bad_images
 from orchestrator.sources.places import File
+
+ARRAYS = frozenset({"array", "image"})
 
 HEAD = struct.Struct("<QI")
 LENGTHS = 2**31
@@ -35,7 +36,7 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
                 found = dict.fromkeys(name for example in examples for name in sorted(example.features.feature))
                 names = reading.choose(found, file.name)
             columns = {name: _column(file, first, name, examples, reading.kinds.get(name)) for name in names}
-            yield without_bad_images(Block(columns, file.name, first), reading)
+            yield Block(columns, file.name, first)
 
 
 def _examples(file: File, reading: Reading) -> Iterator[tuple[int, list[Any]]]:
@@ -110,13 +111,13 @@ def _column(file: File, first: int, name: str, examples: list[Any], kind: Kind |
     for number, example in enumerate(examples, first):
         feature = example.features.feature
         found = _values(feature[name]) if name in feature else []
-        if kind != "array" and found and isinstance(found[0], bytes):
+        if kind not in ARRAYS and found and isinstance(found[0], bytes):
             found = _texts(file, number, name, found)
         values.append(found)
     lengths = {len(found) for found in values}
-    if lengths <= {0, 1} and not (kind == "array" and _numeric(values)):
+    if lengths <= {0, 1} and not (kind in ARRAYS and _numeric(values)):
         return from_values([found[0] if found else None for found in values], kind)
-    if lengths <= {0, 1} or kind == "array" or _numeric(values):
+    if lengths <= {0, 1} or kind in ARRAYS or _numeric(values):
         return from_values(values, "array")
     return from_values(values, "text")
 

@@ -20,6 +20,7 @@ from configs.train import TrainSpec
 from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Dropped, comparable, sift, together
 from orchestrator.report import ROW_KEYS, row_keys, row_sums
 from orchestrator.sources import BadRows, blocks_of
+from orchestrator.sources.blocks import Notes
 from orchestrator.splits import SHARES, Dealer, strata
 from orchestrator.streaming.pieces import Piece
 from orchestrator.time_splits import joined_times, needs_all_times, row_times, span_of
@@ -68,12 +69,13 @@ class PieceReader:
     def __init__(self, piece: Piece, data: DataSpec) -> None:
         """data: without features of kind auto."""
         self._piece, self._data = piece, data
+        self.notes = Notes()
         self.bad = BadRows(data.bad_rows == "skip")
         self.dropped: list[Dropped] = []
         self.read = 0
 
     def __iter__(self) -> Iterator[Rows]:
-        reading = self._piece.reading(self._data, self.bad)
+        reading = replace(self._piece.reading(self._data, self.bad), notes=self.notes)
         for block in blocks_of(self._piece.found, reading):
             left = sift(with_target(block.columns, self._data.target), self._data)
             first = self.read
@@ -185,12 +187,17 @@ class Deal:
     repeated: np.ndarray | None = None
 
 
-def dealt(deal: Deal) -> Iterator[tuple[Rows, np.ndarray]]:
-    """The rows of a piece block by block, and of each row the place of its part in SHARES."""
+def dealt(deal: Deal, notes: Notes | None = None) -> Iterator[tuple[Rows, np.ndarray]]:
+    """The rows of a piece block by block, and of each row the place of its part in SHARES.
+
+    notes: is told what was done to pictures.
+    """
     formats = deal.data.formats_of(deal.data.split.column)
     dealer = Dealer(deal.data.split, rows=deal.rows, classes=deal.classes, shares=deal.shares, formats=formats)
     repeated = deal.repeated
-    for rows in PieceReader(deal.piece, deal.data):
+    reader = PieceReader(deal.piece, deal.data)
+    reader.notes = reader.notes if notes is None else notes
+    for rows in reader:
         if repeated is not None:
             here, repeated = repeated[: len(rows)], repeated[len(rows) :]
             rows = rows.select(~here)
@@ -249,13 +256,15 @@ class Store:
 
 @dataclass(frozen=True)
 class StoredPiece:
-    """The shards of each part, what the weights add up to, what was left out, a sample, and the `row_sums`."""
+    """The shards of each part, what the weights add up to, what was left out, a sample, the `row_sums`, and what was
+    done to pictures."""
 
     shards: Mapping[str, tuple[Shard, ...]]
     weight: float
     dropped: tuple[Dropped, ...]
     sample: list[Sample]
     content: np.ndarray
+    notes: Notes
 
 
 def store(task: Store) -> StoredPiece:
@@ -264,9 +273,10 @@ def store(task: Store) -> StoredPiece:
     sample: list[Sample] = []
     dropped: list[Dropped] = []
     shown: set[int] = set()
+    notes = Notes()
     content, weight = np.zeros(2, np.uint64), 0.0
     try:
-        for some, their_shares in dealt(task.deal):
+        for some, their_shares in dealt(task.deal, notes):
             rows, shares = _with_known_labels(some, their_shares, task, dropped)
             if not len(rows):
                 continue
@@ -288,7 +298,7 @@ def store(task: Store) -> StoredPiece:
             "larger disk with folder=PATH"
         ) from error
     shards = {name: tuple(writer.shards) for name, writer in writers.items()}
-    return StoredPiece(shards, weight, together([dropped]), sample, content)
+    return StoredPiece(shards, weight, together([dropped]), sample, content, notes)
 
 
 def _raw(rows: Rows, task: Store) -> tuple[dict[str, np.ndarray], np.ndarray]:

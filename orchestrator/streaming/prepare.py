@@ -26,7 +26,8 @@ from orchestrator.datasets import GOLDEN_ROWS, Prepared, inferred_kinds, json_ro
 from orchestrator.loading import Loading, size_shown
 from orchestrator.report import Facts
 from orchestrator.sources import BadRows, blocks_of, joined_blocks
-from orchestrator.sources.blocks import Block, column_kinds
+from orchestrator.sources.blocks import Block, Notes, column_kinds
+from orchestrator.sources.columns import files_told
 from orchestrator.sources.images import image_size
 from orchestrator.splits import SHARES, asked_of, parts_of, require_rows
 from orchestrator.streaming.passes import (
@@ -296,6 +297,10 @@ def _facts(loading: Loading, known: Known, pieces: list[StoredPiece], counts: di
     sample: list[Sample] = [one for piece in pieces for one in piece.sample]
     shares = np.concatenate([one.shares for one in sample])
     bad = reduce(BadRows.merged, (each.bad for each in known.counted))
+    unknown = together([piece.dropped for piece in pieces])
+    notes = Notes()
+    for piece in pieces:
+        notes.update(piece.notes)
     left_out = _dropped(known.counted, [deal.repeated for deal in known.deals])
     return Facts(
         columns={name: np.concatenate([one.columns[name] for one in sample]) for name in known.data.features},
@@ -304,7 +309,7 @@ def _facts(loading: Loading, known: Known, pieces: list[StoredPiece], counts: di
         source_rows=np.concatenate([one.source_rows for one in sample]),
         preprocessing=known.preprocessing,
         source=known.data.source,
-        left_out=(*bad.told(), *told(left_out), *told(together([piece.dropped for piece in pieces]))),
+        left_out=(*files_told(known.data, loading.files), *notes.told(), *bad.told(), *told((*left_out, *unknown))),
         inferred=known.inferred,
         loading=str(loading),
         counts=counts,

@@ -110,7 +110,8 @@ def encoded(size: tuple[int, int] = (4, 6), colour: int = 200, kind: str = "PNG"
 
 def test_images_in_a_parquet_column(load: Load, problem: Problem) -> None:
     write_parquet("a.parquet", image=[encoded(), encoded(colour=10), b"none"], label=["a", "b", "c"])
-    wrong = "a.parquet, row 3: column 'image' is no image: its bytes are of no known kind"
+    formats = "JPEG, PNG, GIF, BMP, WEBP, TIFF, PPM"
+    wrong = f"a.parquet, row 3: column 'image' is not an image: its bytes are of none of {formats}"
     assert problem(files="a.parquet", **IMAGE) == wrong
     rows = load(files="a.parquet", bad_rows="skip", **IMAGE)
     assert rows.columns["image"].shape == (2, 6, 4, 3)
@@ -351,7 +352,7 @@ def test_images_that_cannot_be_used(problem: Problem, load: Load) -> None:
     rows = load(files="d", read=read, bad_rows="skip", **IMAGE)
     assert rows.columns["label"].tolist() == ["a", "a"]
     assert rows.skipped.count == 2
-    assert rows.skipped.examples[1].endswith("d/b/4.png: is no image: the file is empty")
+    assert rows.skipped.examples[1].endswith("d/b/4.png: is not an image: the file is empty")
 
 
 def test_texts_by_line(load: Load) -> None:

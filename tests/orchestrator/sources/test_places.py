@@ -100,7 +100,7 @@ def test_places_without_files(problem: Problem, tmp_path: Path) -> None:
     assert problem(files="nowhere/*.csv") == f"data.files=nowhere/*.csv: {none.replace(str(tmp_path), 'nowhere')}"
     folder = "is a folder without a file of a known format; give data.format"
     assert problem(files="empty") == f"data.files=empty: {folder}"
-    assert problem(files="notes") == f"data.files=notes: {folder}"
+    assert problem(files="notes") == f"data.files=notes: {folder}; it holds 1 named .md (such as a.md)"
     assert problem(files="mixed") == (
         "data.files: mixed/a.csv is csv, mixed/b.parquet is parquet; name files of one format, or give data.format"
     )
