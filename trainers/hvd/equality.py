@@ -46,7 +46,8 @@ def check_equal_weights(model: Any) -> str:
 def weights_by_name(model: Any) -> dict[str, np.ndarray]:
     """Return the model's float variables as float32 arrays, in order, named as in other runs."""
     variables = float_variables(model)
-    names = [signature.split(" ")[0].replace("#0", "") for signature in signatures(variables)]
+    names = _counted_anew([[_split_number(part) for part in path_of(v).split("/")] for v in variables])
+    names = [name.replace("#0", "") for name in names]
     pairs = zip(names, variables, strict=True)
     return {f"{i}:{name}": np.asarray(v.numpy(), np.float32) for i, (name, v) in enumerate(pairs)}
 
@@ -61,7 +62,7 @@ def check_same_structure(named: list[Any], others: list[Any], what: str) -> None
     if size() == 1:
         return
     details = [(signature, "") for signature in signatures(named)]
-    details += [(f"{tuple(v.shape)} {v.dtype}", "") for v in others]
+    details += [(f"{tuple(v.shape)} {_dtype(v)}", "") for v in others]
     mine = hashlib.sha256(repr(details).encode()).hexdigest()
     if len(set(allgather_object(mine, name=f"structure_of_{what}"))) == 1:
         return
@@ -78,21 +79,33 @@ def float_variables(model: Any) -> list[Any]:
 
 
 def signatures(variables: list[Any]) -> list[str]:
-    """Return "name shape dtype" per variable, the same for the same model whatever was built
+    """Return "layer/name shape dtype" per variable, the same for the same model whatever was built
     before it.
 
     Keras numbers unnamed layers through the life of the process: a rank that built one more model
     calls its first layer dense_7. Numbers are therefore counted anew inside the list: dense_7,
-    dense_9 become dense#0, dense#1.
+    dense_9 become dense#0, dense#1. What stands before the layer is left out: a Sequential that
+    was loaded from a file no longer has it.
     """
-    names = [[_split_number(part) for part in v.path.split("/")] for v in variables]
+    names = [[_split_number(part) for part in path_of(v).split("/")[-2:]] for v in variables]
+    counted = _counted_anew(names)
+    return [f"{name} {tuple(v.shape)} {_dtype(v)}" for name, v in zip(counted, variables, strict=True)]
+
+
+def path_of(variable: Any) -> str:
+    """Return the name of a Keras or TensorFlow variable, with what it stands in."""
+    return str(getattr(variable, "path", None) or getattr(variable, "name", "variable").split(":")[0])
+
+
+def _dtype(variable: Any) -> str:
+    return str(getattr(variable.dtype, "name", variable.dtype))
+
+
+def _counted_anew(names: list[list[tuple[str, int]]]) -> list[str]:
     numbers: dict[str, list[int]] = {}
     for base, number in sorted({pair for parts in names for pair in parts}):
         numbers.setdefault(base, []).append(number)
-    return [
-        f"{'/'.join(f'{base}#{numbers[base].index(number)}' for base, number in parts)} {tuple(v.shape)} {v.dtype}"
-        for parts, v in zip(names, variables, strict=True)
-    ]
+    return ["/".join(f"{base}#{numbers[base].index(number)}" for base, number in parts) for parts in names]
 
 
 def _split_number(part: str) -> tuple[str, int]:

@@ -7,22 +7,23 @@ ring; the others, whose collectives end with that, read it there. Knows nothing 
 import contextlib
 from collections.abc import Iterator
 
+import horovod.common.exceptions as horovod_errors
+import tensorflow as tf
+
 from configs.errors import LostRankError, RingmasterError, TrainingError
 from trainers.hvd import store
 from trainers.hvd.collectives import hosts, rank, shutdown, size
+from trainers.hvd.identity import disagreement
 
-# How a collective ends when the ring is gone; Horovod wraps it in various exceptions.
+# How a collective ends when the ring is gone; Horovod wraps it in TensorFlow's errors and its own.
 RING_LOST = (
     "Horovod has been shut down",
     "Horovod has not been initialized",
-    "HorovodInternalError",
     "Connection closed by peer",
     "Connection reset by peer",
     "Read timeout",
     "Broken pipe",
 )
-# Horovod found the ranks' requests unlike: all ranks get this text, and the ring still stands.
-RANKS_DISAGREE = ("Mismatched", "Duplicate tensor name")
 
 WAIT_FOR_REASON_S = 5.0
 
@@ -46,14 +47,11 @@ def failures_explained() -> Iterator[None]:
 def _explain(error: Exception, number: int, places: list[str]) -> RingmasterError:
     """Return the error to raise on rank `number`, having told the other ranks."""
     me = f"Rank {number} on host {places[number]}"
-    full, text = str(error), _reason_of(error)
-    if any(sign in full for sign in RANKS_DISAGREE):
-        return TrainingError(
-            f"{me}: the ranks asked for different reductions in one step: {text}. Expected the "
-            "same model, dtypes and order of collectives on every rank; "
-            "hvd.broadcast_state(model) before fit names the variable that differs."
-        )
-    if any(sign in full for sign in RING_LOST):
+    text = _reason_of(error)
+    said = disagreement(text)
+    if said is not None:
+        return error if isinstance(error, RingmasterError) else TrainingError(f"{me}: {said}")
+    if _ring_is_lost(error):
         cause = _cause_left_by_others(number, places) or f"no rank left a reason. {text}"
         shutdown()
         return LostRankError(f"{me} lost the ring: {cause}")
@@ -62,6 +60,16 @@ def _explain(error: Exception, number: int, places: list[str]) -> RingmasterErro
         store.put("failure", reason)
     shutdown()
     return error if isinstance(error, RingmasterError) else TrainingError(reason)
+
+
+def _ring_is_lost(error: BaseException) -> bool:
+    """Return whether a collective raised it: a user's own ConnectionError, or a quoted one, has another type."""
+    if isinstance(error, horovod_errors.HorovodInternalError):
+        return True
+    return isinstance(error, tf.errors.OpError | ValueError) and any(
+        sign in str(error) and (isinstance(error, tf.errors.OpError) or str(error).startswith(sign))
+        for sign in RING_LOST
+    )
 
 
 def _reason_of(error: BaseException) -> str:

@@ -7,7 +7,6 @@ optimizer. Knows nothing about data, epochs or Ray.
 """
 
 import functools
-import itertools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -23,9 +22,6 @@ from trainers.hvd.settings import Average, Compression, Op, ReductionSettings
 log = logging.getLogger(__name__)
 
 _STATE = "_ringmaster_reduction"
-# Counts the wraps of this process: two optimizers in one step then reduce under different names,
-# and as every rank wraps in the same order, the names agree.
-_wrap_numbers = itertools.count()
 
 
 def DistributedOptimizer(  # noqa: N802, PLR0913 - Horovod's name, and Horovod's arguments
@@ -134,7 +130,6 @@ class ReductionState:
 
     def __init__(self, settings: ReductionSettings) -> None:
         self.settings = settings
-        self.name = f"ringmaster_gradients_{next(_wrap_numbers)}"
         self.share: Any = None
         self.loss_is_scaled_outside = False
         self.aggregation = (
@@ -203,7 +198,7 @@ class Reducing:
         variables = list(trainable_variables) if trainable_variables is not None else self._trainable_variables
 
         def reduce_and_apply(local_grads: Sequence[Any], share: Any = None) -> None:
-            reduced = reduce_gradients(local_grads, variables, state.settings, share=share, name=state.name)
+            reduced = reduce_gradients(local_grads, variables, state.settings, share=share)
             stock_apply(reduced, trainable_variables)
 
         if state.aggregation is None:

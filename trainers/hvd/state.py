@@ -3,14 +3,16 @@
 Knows nothing about checkpoints; whoever loads one on rank 0 calls `broadcast_state` after.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from configs.errors import TrainingError
-from trainers.hvd.collectives import broadcast, rank, size
+from trainers.hvd.collectives import allgather_object, broadcast, rank, size
 from trainers.hvd.equality import check_same_structure
+from trainers.hvd.identity import in_program_order, label, native, set_label
 from trainers.hvd.optimizer import prepare_to_reduce
 
 BUCKET_BYTES = 64 * 2**20
@@ -58,11 +60,45 @@ def broadcast_variables(variables: Iterable[Any], root_rank: int = 0) -> None:
     """Give every rank the root's values of Keras or TensorFlow variables; a collective."""
     if size() == 1:
         return
-    for bucket in _buckets(list(variables)):
+    listed = list(variables)
+    if tf.executing_eagerly():
+        _agree_on_labels(listed)
+    in_program_order(lambda: _broadcast_in_order(listed, root_rank))
+
+
+def _broadcast_in_order(variables: list[Any], root_rank: int) -> list[Any]:
+    assigned = []
+    for number, bucket in enumerate(_buckets(variables)):
         flat = tf.concat([tf.reshape(tf.convert_to_tensor(v), (-1,)) for v in bucket], 0)
-        values = tf.split(broadcast(flat, root_rank), [v.shape.num_elements() for v in map(_native, bucket)])
+        whole = broadcast(flat, root_rank, name=f"ringmaster_broadcast_{number}")
+        values = tf.split(whole, [native(v).shape.num_elements() for v in bucket])
         for variable, value in zip(bucket, values, strict=True):
             variable.assign(tf.reshape(value, variable.shape))
+        assigned.append(whole)
+    return assigned
+
+
+_broadcasts = itertools.count()
+
+
+def _agree_on_labels(variables: list[Any]) -> None:
+    """Let all ranks call each variable the same from now on, whatever made it there: built, copied or loaded.
+
+    Raises TrainingError on every rank where the lists are not alike.
+    """
+    number = next(_broadcasts)
+    reports = allgather_object(
+        [[f"{tuple(v.shape)} {native(v).dtype.name}", label(v)] for v in variables], name="labels"
+    )
+    shapes = [[shape for shape, _ in report] for report in reports]
+    if any(found != shapes[0] for found in shapes):
+        check_same_structure(variables, [], "list of variables")
+        raise TrainingError("the ranks broadcast lists of unlike variables. Give the same list on every rank.")
+    for at, variable in enumerate(variables):
+        labels = [report[at][1] for report in reports]
+        known = {text for text in labels if text is not None}
+        # A rank that keeps its variable has graphs that know it by its label: the others take that one.
+        set_label(variable, known.pop() if len(known) == 1 else f"{number}.{at}")
 
 
 def decorrelate_seeds(model: Any) -> None:
@@ -84,17 +120,12 @@ def _buckets(variables: Sequence[Any]) -> list[list[Any]]:
     buckets: list[list[Any]] = []
     open_bucket: dict[Any, tuple[list[Any], int]] = {}
     for variable in variables:
-        native = _native(variable)
-        size_bytes = native.shape.num_elements() * native.dtype.size
-        bucket, filled = open_bucket.get(native.dtype, (None, 0))
+        inner = native(variable)
+        size_bytes = inner.shape.num_elements() * inner.dtype.size
+        bucket, filled = open_bucket.get(inner.dtype, (None, 0))
         if bucket is None or filled + size_bytes > BUCKET_BYTES:
             bucket, filled = [], 0
             buckets.append(bucket)
         bucket.append(variable)
-        open_bucket[native.dtype] = (bucket, filled + size_bytes)
+        open_bucket[inner.dtype] = (bucket, filled + size_bytes)
     return buckets
-
-
-def _native(variable: Any) -> tf.Variable:
-    """Return the tf.Variable inside a Keras variable."""
-    return getattr(variable, "value", variable) if not isinstance(variable, tf.Variable) else variable

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from configs.errors import SpecError
 from trainers.hvd.collectives import size
+from trainers.hvd.identity import fingerprint, fixed_label, in_program_order, marked
 
 
 class SyncBatchNormalization(keras.layers.BatchNormalization):
@@ -46,11 +47,28 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
                 tf.reduce_sum(weights, axes),
             ]
         )
-        name = f"ringmaster_batch_norm_{self.path.replace('/', '_')}"
-        total = horovod.allreduce(sums, op=horovod.Sum, name=name)
+        mark = fingerprint([f"{tuple(sums.shape)} {fixed_label(self.moving_mean)}"])
+        total = _sum_over_ranks(sums, mark, "ringmaster_batch_norm")
         mean = tf.math.divide_no_nan(total[0], total[2])
         square = tf.math.divide_no_nan(total[1], total[2])
         return mean + centre, tf.nn.relu(square - tf.square(mean))
+
+
+def _sum_over_ranks(sums: Any, mark: tuple[int, int], name: str) -> Any:
+    """Return the sum over the ranks; its gradient is the sum of the ranks' gradients, under a name of its own, as
+    Horovod would make one from the layer's number in this process.
+    """
+
+    @tf.custom_gradient
+    def summed(mine: Any) -> Any:
+        def run() -> Any:
+            tensor = marked(tf.reshape(mine, (-1,)), mark)
+            return horovod.allreduce(tensor, op=horovod.Sum, name=name, ignore_name_scope=True)
+
+        total = tf.reshape(in_program_order(run), tf.shape(mine))
+        return tf.ensure_shape(total, mine.shape), lambda upstream: _sum_over_ranks(upstream, mark, f"{name}_gradient")
+
+    return summed(sums)
 
 
 def synchronize_batch_norm(model: Any) -> int:

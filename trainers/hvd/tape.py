@@ -4,8 +4,6 @@ For training loops written by hand with a stock optimizer; use either this or
 `DistributedOptimizer`, not both.
 """
 
-import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -13,8 +11,6 @@ import tensorflow as tf
 from configs.errors import SpecError
 from trainers.hvd.reduction import reduce_gradients
 from trainers.hvd.settings import Average, Compression, Op, ReductionSettings
-
-_tape_numbers = itertools.count()
 
 
 class DistributedGradientTape:
@@ -43,7 +39,6 @@ class DistributedGradientTape:
                 "recorded the forward pass."
             )
         self._tape = tape
-        self._name = f"ringmaster_tape_{next(_tape_numbers)}"
         self._settings = ReductionSettings(
             op=op,
             compression=compression,
@@ -58,6 +53,7 @@ class DistributedGradientTape:
         target: Any,
         sources: Any,
         output_gradients: Any = None,
+        unconnected_gradients: Any = tf.UnconnectedGradients.NONE,
         *,
         share: Any = None,
     ) -> Any:
@@ -65,12 +61,10 @@ class DistributedGradientTape:
 
         share: multiplies this rank's gradients first; see `optimizer.gradient_share`.
         """
-        gradients = self._tape.gradient(target, sources, output_gradients)
-        single = not isinstance(sources, Sequence)
-        flat = [gradients] if single else list(gradients)
-        variables = [sources] if single else list(sources)
-        reduced = reduce_gradients(flat, variables, self._settings, share=share, name=self._name)
-        return reduced[0] if single else reduced
+        gradients = self._tape.gradient(target, sources, output_gradients, unconnected_gradients)
+        flat = tf.nest.flatten(gradients)
+        reduced = reduce_gradients(flat, tf.nest.flatten(sources), self._settings, share=share)
+        return tf.nest.pack_sequence_as(gradients, reduced)
 
     def __enter__(self) -> "DistributedGradientTape":
         self._tape.__enter__()
