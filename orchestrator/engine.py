@@ -30,8 +30,8 @@ from orchestrator.tuning import horovod_environment, records_of
 from trainers.job import Outcome, WorkerJob
 
 POLL_S = 0.1
-RING_LOST = "Horovod has been shut down"
-"""In the message of whatever a collective raises when another rank is gone."""
+RING_LOST = ("Horovod has been shut down", "HorovodInternalError")
+"""In the message of what a collective raises when another rank is gone; TensorFlow's or Horovod's exception."""
 Event = dict[str, Any]
 
 
@@ -178,10 +178,15 @@ def own_exception(error: WorkerGroupError) -> tuple[int, Exception] | None:
     The other ranks end too, as the ring breaks: by LostRankError, or with their process.
     """
     for rank, failure in sorted(error.worker_failures.items()):
-        lost = isinstance(failure, RayError | RayTrainError | LostRankError) or RING_LOST in str(failure)
-        if not lost:
+        if not (isinstance(failure, RayError | RayTrainError | LostRankError) or _raised_by_a_collective(failure)):
             return rank, failure
     return None
+
+
+def _raised_by_a_collective(failure: Exception) -> bool:
+    """Told by the type's home: an exception of the job's own code may say the same words."""
+    home = type(failure).__module__.split(".")[0]
+    return home == "horovod" or (home == "tensorflow" and any(sign in str(failure) for sign in RING_LOST))
 
 
 def explain(error: TrainingFailedError, workers: dict[int, Event]) -> RingmasterError:

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from trainers import hvd
+
 MODEL, TRAINING, PROGRESS, METRICS = "model.keras", "training.npz", "progress.json", "metrics.npz"
 
 
@@ -72,7 +74,7 @@ def restore_weights(model: keras.Model, folder: str | Path) -> Progress:
 
 def _training_variables(model: keras.Model) -> list[Any]:
     seeds = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
-    return [*model.optimizer.variables, *seeds]
+    return [*hvd.slots_of(model), *seeds]
 
 
 @contextmanager

@@ -81,7 +81,8 @@ def train(job: WorkerJob, gate: Gate | None = None) -> Outcome:
 
 def _train(job: WorkerJob, model: keras.Model, splits: dict[str, Rows]) -> Outcome:
     spec, batch = job.spec, job.spec.train.global_batch_rows
-    hvd.DistributedOptimizer(model.optimizer, op=spec.horovod.op, compression=spec.horovod.compression)
+    for optimizer in hvd.optimizers_of(model):
+        hvd.DistributedOptimizer(optimizer, op=spec.horovod.op, compression=spec.horovod.compression)
     done, counted = _restore(model)
     rows = {name: len(split) for name, split in splits.items()}
     steps = {name: steps_per_epoch(count, batch) for name, count in rows.items()}

@@ -12,6 +12,7 @@ from configs.errors import SpecError, one_line
 from configs.job import JobSpec
 from configs.names import LOSSES
 from configs.train import TrainSpec
+from trainers import hvd
 from trainers.job import Rows, Split
 
 
@@ -122,6 +123,11 @@ def _create_variables(model: keras.Model, row: Split, classes: int | None, name:
             f"model.function {name} does not fit the data, inputs {shapes}: {type(error).__name__}: {one_line(error)}"
         ) from error
     model.optimizer.build(model.trainable_variables)
+    if not all(optimizer.built for optimizer in hvd.optimizers_of(model)):
+        raise SpecError(
+            f"model.function {name} keeps an optimizer beside model.optimizer that has no variables yet, so a "
+            "checkpoint could not hold its state. Call its build(variables to train) in that function"
+        )
     model.reset_metrics()
 
 
@@ -168,7 +174,8 @@ def weigh_by_share(model: keras.Model, *, may_be_empty: bool) -> None:
 
     def weighted_train_step(data: Any) -> Any:
         *batch, share = data
-        model.optimizer.gradient_share = share[0]
+        for optimizer in hvd.optimizers_of(model):
+            optimizer.gradient_share = share[0]
         return _unless_empty(model, share[0], lambda: train_step(tuple(batch)), guard=may_be_empty)
 
     def plain_test_step(data: Any) -> Any:

@@ -1,8 +1,7 @@
 """Batch normalisation over ranks: moving averages made equal at the end of an epoch.
 
 Each rank normalises with the statistics of its own rows; the moving mean and variance therefore
-drift apart, and are averaged here. Knows nothing about layers by name: any non-trainable variable
-of floating dtype is averaged.
+drift apart, and are averaged here. Knows nothing about layers by name.
 """
 
 from typing import Any
@@ -11,6 +10,8 @@ import keras
 import tensorflow as tf
 
 from trainers.hvd.collectives import allreduce, size
+from trainers.hvd.identity import native
+from trainers.hvd.settings import Op
 
 
 class AverageBatchNorm(keras.callbacks.Callback):
@@ -28,15 +29,34 @@ class AverageBatchNorm(keras.callbacks.Callback):
 
 
 def average_batch_norm(model: Any) -> None:
-    """Replace the model's non-trainable float variables by their average over the ranks; a
-    collective.
+    """Replace the moving statistics that differ between the ranks by their average; a collective.
+
+    Statistics are what layers made as not trainable, of floating dtype. Weights that were frozen later, and whatever
+    is equal on all ranks already, keep every bit.
     """
-    variables = [v for v in model.non_trainable_variables if "float" in str(v.dtype)]
-    if size() == 1 or not variables:
+    by_dtype: dict[Any, list[Any]] = {}
+    for variable in statistics_of(model):
+        by_dtype.setdefault(native(variable).dtype, []).append(variable)
+    if size() == 1:
         return
-    # One buffer of float32: statistics are small, whatever their dtype.
-    flat = tf.concat([tf.cast(tf.reshape(tf.convert_to_tensor(v), (-1,)), tf.float32) for v in variables], 0)
-    mean = allreduce(flat, name="ringmaster_batch_norm")
-    values = tf.split(mean, [v.value.shape.num_elements() for v in variables])
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(tf.cast(tf.reshape(value, variable.shape), variable.dtype))
+    for dtype, variables in sorted(by_dtype.items(), key=lambda item: item[0].name):
+        _average(variables, tf.float64 if dtype == tf.float64 else tf.float32)
+
+
+def statistics_of(model: Any) -> list[Any]:
+    """Return the float variables that the model's layers made as not trainable, each once."""
+    made = (v for layer in model._flatten_layers() for v in getattr(layer, "_non_trainable_variables", ()))
+    return list({id(v): v for v in made if "float" in str(v.dtype)}.values())
+
+
+def _average(variables: list[Any], wide: Any) -> None:
+    # One buffer: statistics are small, whatever their dtype.
+    flat = tf.concat([tf.cast(tf.reshape(tf.convert_to_tensor(v), (-1,)), wide) for v in variables], 0)
+    sizes = [native(v).shape.num_elements() for v in variables]
+    both = allreduce(tf.concat([flat, -flat], 0), op=Op.max, name=f"ringmaster_batch_norm_{wide.name}_range")
+    largest, negated_smallest = tf.split(both, 2)
+    alike = tf.split(largest == -negated_smallest, sizes)
+    values = tf.split(allreduce(flat, name=f"ringmaster_batch_norm_{wide.name}"), sizes)
+    for variable, value, same in zip(variables, values, alike, strict=True):
+        if not bool(tf.reduce_all(same)):
+            variable.assign(tf.cast(tf.reshape(value, variable.shape), variable.dtype))

@@ -24,6 +24,7 @@ from horovod.tensorflow import (
 from configs.errors import TrainingError
 from trainers.hvd import store
 from trainers.hvd.settings import Op, choose
+from trainers.hvd.xla import refuse_xla, watch_every_model
 
 __all__ = [
     "ProcessSet",
@@ -71,6 +72,7 @@ def init(*args: Any, **kwargs: Any) -> None:
     """
     if is_initialized():
         return
+    watch_every_model()
     _wait_for_all_ranks()
     try:
         horovod.init(*args, **kwargs)
@@ -157,6 +159,7 @@ def allreduce(
     """Return the average (sum, min, max, product) of `tensor` over the ranks; same shape and dtype
     on all.
     """
+    refuse_xla()
     tensor = tf.convert_to_tensor(tensor)
     operation = OPERATIONS[choose(op, Op, "op", tuple(OPERATIONS))]
     return horovod.allreduce(tensor, op=operation, name=name, process_set=process_set)
@@ -166,6 +169,7 @@ def allgather(tensor: Any, *, name: str | None = None, process_set: ProcessSet =
     """Return the ranks' tensors joined along the first axis, in rank order; only that axis may
     differ in length.
     """
+    refuse_xla()
     tensor = tf.convert_to_tensor(tensor)
     twin = TWIN_DTYPES.get(tensor.dtype)
     gathered = horovod.allgather(_as_bits(tensor, twin), name=name, process_set=process_set)
@@ -180,6 +184,7 @@ def broadcast(
     process_set: ProcessSet = global_process_set,
 ) -> tf.Tensor:
     """Return the root's tensor on every rank; shape and dtype must be the same on all."""
+    refuse_xla()
     tensor = tf.convert_to_tensor(tensor)
     twin = TWIN_DTYPES.get(tensor.dtype)
     value = horovod.broadcast(_as_bits(tensor, twin), root_rank, name=name, process_set=process_set)

@@ -13,12 +13,13 @@ import tensorflow as tf
 from configs.errors import LostRankError, RingmasterError, TrainingError
 from trainers.hvd import store
 from trainers.hvd.collectives import hosts, rank, shutdown, size
-from trainers.hvd.identity import disagreement
+from trainers.hvd.identity import DISAGREE, disagreement, without_marks
 
 # How a collective ends when the ring is gone; Horovod wraps it in TensorFlow's errors and its own.
 RING_LOST = (
     "Horovod has been shut down",
     "Horovod has not been initialized",
+    "HorovodInternalError",
     "Connection closed by peer",
     "Connection reset by peer",
     "Read timeout",
@@ -48,9 +49,11 @@ def _explain(error: Exception, number: int, places: list[str]) -> RingmasterErro
     """Return the error to raise on rank `number`, having told the other ranks."""
     me = f"Rank {number} on host {places[number]}"
     text = _reason_of(error)
-    said = disagreement(text)
+    if isinstance(error, TrainingError) and DISAGREE in text:  # said already; the ring still stands
+        return error
+    said = None if isinstance(error, RingmasterError) else disagreement(text)
     if said is not None:
-        return error if isinstance(error, RingmasterError) else TrainingError(f"{me}: {said}")
+        return TrainingError(f"{me}: {said}")
     if _ring_is_lost(error):
         cause = _cause_left_by_others(number, places) or f"no rank left a reason. {text}"
         shutdown()
@@ -63,18 +66,20 @@ def _explain(error: Exception, number: int, places: list[str]) -> RingmasterErro
 
 
 def _ring_is_lost(error: BaseException) -> bool:
-    """Return whether a collective raised it: a user's own ConnectionError, or a quoted one, has another type."""
+    """Return whether a collective raised it. A ConnectionError of the user's own has another type, or out of a
+    dataset's function another traceback.
+    """
     if isinstance(error, horovod_errors.HorovodInternalError):
         return True
-    return isinstance(error, tf.errors.OpError | ValueError) and any(
-        sign in str(error) and (isinstance(error, tf.errors.OpError) or str(error).startswith(sign))
-        for sign in RING_LOST
-    )
+    text = str(error)
+    if isinstance(error, tf.errors.OpError):
+        return "Traceback (most recent call last)" not in text and any(sign in text for sign in RING_LOST)
+    return isinstance(error, ValueError) and text.startswith(RING_LOST)
 
 
 def _reason_of(error: BaseException) -> str:
     """Return the message on one line, of TensorFlow's graph errors the reason alone."""
-    text = str(error) or repr(error)
+    text = without_marks(str(error)) or repr(error)
     if "Graph execution error" in text:
         # The reason stands after the stack of the node that failed, before the node's name and any traceback.
         lines = text.split("[[{{node", 1)[0].split("Traceback (most recent call last)", 1)[0].splitlines()

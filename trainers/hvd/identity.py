@@ -12,6 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainers.hvd.xla import refuse_xla
+
 SHAPE_ONES = 100
 """Axes of length 1 on either side of a tensor say in one of 100 x 100 ways what it is about, at no cost."""
 
@@ -27,6 +29,7 @@ def in_program_order(run: Callable[[], Any]) -> Any:
     """
     if tf.executing_eagerly():
         return run()
+    refuse_xla()
     turn = _turn()
     with tf.control_dependencies([turn.assign_add(1, read_value=False)]):
         outputs = run()
@@ -103,6 +106,8 @@ def marked_rows(rows: Any, mark: tuple[int, int]) -> Any:
 
 # Horovod found the ranks' requests unlike: all ranks get this text, and the ring still stands.
 _DISAGREE = ("Mismatched", "Duplicate tensor name")
+_OF_THE_OP = re.compile(r"\{\{function_node .*?\}\}|\[Op:.*")
+DISAGREE = "the ranks asked for different reductions in one step"
 _SHAPE = re.compile(r"\[\d+(?:, \d+)*\]")
 
 
@@ -110,15 +115,20 @@ def disagreement(text: str) -> str | None:
     """Return what to say of Horovod's error text where the ranks asked for different collectives, else None."""
     if not any(sign in text for sign in _DISAGREE):
         return None
-    plain = _SHAPE.sub(lambda found: _without_ones(found.group()), text)
+    plain = without_marks(_OF_THE_OP.sub("", text)).strip()
     shapes = _SHAPE.findall(plain)
     if "Mismatched ALL" in plain and len(shapes) == 2 and len(set(shapes)) == 1:
         plain = "the values are as many, but not of the same variables"
     return (
-        f"the ranks asked for different reductions in one step: {plain} (a rank has no gradient, or a sparse one, "
+        f"{DISAGREE}: {plain} (a rank has no gradient, or a sparse one, "
         "where another has one; or the model is another). Give tape.gradient(..., unconnected_gradients='zero') and "
         "sparse_as_dense=True, or call hvd.broadcast_state(model) before training, which names what differs."
     )
+
+
+def without_marks(text: str) -> str:
+    """Return an error text with the shapes in it as they are without their marks."""
+    return _SHAPE.sub(lambda found: _without_ones(found.group()), text)
 
 
 def _without_ones(shape: str) -> str:

@@ -11,6 +11,7 @@ import keras
 from trainers.hvd.equality import check_same_structure
 from trainers.hvd.learning_rate import LearningRateWarmup
 from trainers.hvd.metrics import AverageMetrics
+from trainers.hvd.model_optimizers import slots_of
 from trainers.hvd.optimizer import DistributedOptimizer
 from trainers.hvd.state import broadcast_state, broadcast_variables
 
@@ -37,7 +38,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):
         if self._done:
             return
         self._done = True
-        own, slots = self.model.variables, self.model.optimizer.variables
+        own, slots = self.model.variables, slots_of(self.model)
         check_same_structure(own, slots, "model")
         broadcast_variables([*own, *slots], self.root_rank)
 

@@ -7,7 +7,6 @@ optimizer. Knows nothing about data, epochs or Ray.
 """
 
 import functools
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +15,10 @@ import keras
 
 from configs.errors import SpecError, TrainingError
 from trainers.hvd.aggregation import LocalAggregation
+from trainers.hvd.model_optimizers import optimizers_of
 from trainers.hvd.reduction import reduce_gradients
 from trainers.hvd.settings import Average, Compression, Op, ReductionSettings
-
-log = logging.getLogger(__name__)
+from trainers.hvd.xla import before_train_steps, switch_xla_off
 
 _STATE = "_ringmaster_reduction"
 
@@ -64,7 +63,7 @@ def DistributedOptimizer(  # noqa: N802, PLR0913 - Horovod's name, and Horovod's
     if inner is not None and is_distributed(inner):
         stock_optimizer(inner)
     _wrap(optimizer, settings)
-    _prepare_every_model()
+    before_train_steps(prepare_to_reduce)
     return optimizer
 
 
@@ -94,35 +93,11 @@ def prepare_to_reduce(model: Any) -> None:
     """Make a compiled model fit to reduce in its train step: no XLA around the reduction, which it cannot compile,
     and the reduction outside of a loss scale.
     """
-    optimizer = getattr(model, "optimizer", None)
-    reduce_outermost(optimizer)
-    if not is_distributed(optimizer) or _reduces_alone(optimizer.__dict__[_STATE].settings) or not model.jit_compile:
-        return
-    log.warning(
-        "Model '%s' was compiled with jit_compile on. XLA cannot compile Horovod's reduction, so jit_compile is off "
-        "now. Pass jit_compile=False to model.compile to say so yourself.",
-        model.name,
-    )
-    model.jit_compile = False
-    if model.train_function is not None:
-        model.make_train_function(force=True)
-
-
-@functools.cache
-def _prepare_every_model() -> None:
-    """Prepare a model whenever Keras is about to build its train step; models with a stock optimizer stay as they are.
-
-    Keras tells an optimizer nothing of the model that it is compiled into, so the method that builds the step is
-    replaced. A script that calls nothing but `fit` would meet XLA's compiler error otherwise.
-    """
-    stock = keras.Model.make_train_function
-
-    @functools.wraps(stock)
-    def make_train_function(model: Any, force: bool = False) -> Any:
-        prepare_to_reduce(model)
-        return stock(model, force=force)
-
-    keras.Model.make_train_function = make_train_function
+    optimizers = optimizers_of(model)
+    for optimizer in optimizers:
+        reduce_outermost(optimizer)
+    if any(is_distributed(one) and not _reduces_alone(one.__dict__[_STATE].settings) for one in optimizers):
+        switch_xla_off(model)
 
 
 class ReductionState:
@@ -150,6 +125,19 @@ class Reducing:
     def __class__(self) -> type:
         """The stock class: Keras saves by it. `type()` tells the truth."""
         return type(self).__mro__[2]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the stock optimizer's; an optimizer made from it in this process is distributed too."""
+        config = super().get_config()  # type: ignore[misc]
+        config["name"] = DistributedName(config["name"], self.__dict__[_STATE].settings)
+        return config
+
+    def __reduce__(self) -> Any:
+        config = super().get_config()  # type: ignore[misc]
+        return _rebuild, (self.__class__, config, self.__dict__[_STATE].settings)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return memo.setdefault(id(self), _rebuild(*self.__reduce__()[1]))
 
     @property
     def gradient_share(self) -> Any:
@@ -209,6 +197,50 @@ class Reducing:
         return state.aggregation.add(grads, variables, share, reduce_and_apply)
 
 
+class DistributedName(str):
+    """The name of a distributed optimizer in its config; written to a file it is the plain name."""
+
+    settings: ReductionSettings
+
+    def __new__(cls, text: str, settings: ReductionSettings) -> "DistributedName":
+        name = super().__new__(cls, text)
+        name.settings = settings
+        return name
+
+    def __reduce__(self) -> Any:
+        return DistributedName, (str(self), self.settings)
+
+
+def _rebuild(stock: Any, config: dict[str, Any], settings: ReductionSettings) -> Any:
+    optimizer = stock.from_config(config)
+    return _wrap(optimizer, settings)
+
+
+@functools.cache
+def _let_configs_distribute() -> None:
+    """Make `from_config` of every Keras optimizer, which deserialising calls too, heed a DistributedName.
+
+    The config names the stock class, so the copy would train on this rank alone without an error.
+    """
+    classes = {one for one in vars(keras.optimizers).values() if isinstance(one, type)}
+    for owner in {base for one in classes for base in one.__mro__ if "from_config" in vars(base)}:
+        if issubclass(owner, keras.optimizers.Optimizer) or owner in keras.optimizers.Optimizer.__mro__:
+            _replace_from_config(owner)
+
+
+def _replace_from_config(owner: Any) -> None:
+    stock = vars(owner)["from_config"].__func__
+
+    @functools.wraps(stock)
+    def from_config(cls: Any, config: Any, custom_objects: Any = None) -> Any:
+        plain = next((base for base in cls.__mro__ if not issubclass(base, Reducing)), cls)
+        name = config.get("name") if isinstance(config, dict) else None
+        made = stock(plain, {**config, "name": str(name)} if isinstance(name, DistributedName) else config)
+        return _wrap(made, name.settings) if isinstance(name, DistributedName) and not is_distributed(made) else made
+
+    owner.from_config = classmethod(from_config)
+
+
 _LOSS_SCALE_HINT = (
     "A LossScaleOptimizer stands around the DistributedOptimizer, so a rank with a non-finite "
     "gradient would skip the reduction that the others wait in. Wrap the outer one, "
@@ -217,11 +249,13 @@ _LOSS_SCALE_HINT = (
 )
 
 
-def _wrap(optimizer: Any, settings: ReductionSettings) -> None:
+def _wrap(optimizer: Any, settings: ReductionSettings) -> Any:
+    _let_configs_distribute()
     stock = type(optimizer)
     names = {"__module__": stock.__module__, "__doc__": stock.__doc__}
     optimizer.__dict__[_STATE] = ReductionState(settings)
     _set_class(optimizer, type(stock.__name__, (Reducing, stock), names))
+    return optimizer
 
 
 def _set_class(optimizer: Any, new_class: type) -> None:

@@ -7,6 +7,7 @@ nothing about optimizers or models; another Keras backend would get its own func
 signature.
 """
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,7 +93,7 @@ def reduce_gradients(
         said = disagreement(str(error))
         if said is None:
             raise
-        raise TrainingError(f"Rank {horovod.rank()}: {said}") from None
+        raise TrainingError(f"Rank {horovod.rank()} on host {socket.gethostname()}: {said}") from None
 
 
 def _about(gradient: Any, variable: Any) -> str:

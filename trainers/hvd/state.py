@@ -13,6 +13,7 @@ from configs.errors import TrainingError
 from trainers.hvd.collectives import allgather_object, broadcast, rank, size
 from trainers.hvd.equality import check_same_structure
 from trainers.hvd.identity import in_program_order, label, native, set_label
+from trainers.hvd.model_optimizers import slots_of
 from trainers.hvd.optimizer import prepare_to_reduce
 
 BUCKET_BYTES = 64 * 2**20
@@ -50,9 +51,7 @@ def broadcast_state(model: Any, root_rank: int = 0) -> None:
 
 def state_variables(model: Any) -> list[Any]:
     """Return every variable of model, optimizer and metrics once, in the order of their making."""
-    optimizer = getattr(model, "optimizer", None)
-    slots = optimizer.variables if optimizer is not None else []
-    found = {id(v): v for v in [*model.variables, *slots, *getattr(model, "metrics_variables", [])]}
+    found = {id(v): v for v in [*model.variables, *slots_of(model), *getattr(model, "metrics_variables", [])]}
     return list(found.values())
 
 

@@ -380,12 +380,12 @@ def _trained_with_xla_on(train, *, own_step=False, **compile_options):
     said = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())
-    logging.getLogger("trainers.hvd.optimizer").addHandler(handler)
+    logging.getLogger("trainers.hvd.xla").addHandler(handler)
     model.compile(hvd.DistributedOptimizer(SGD(0.1)), "mse", jit_compile=True, **compile_options)
     try:
         train(model, *binding.make_data(rows=8))
     finally:
-        logging.getLogger("trainers.hvd.optimizer").removeHandler(handler)
+        logging.getLogger("trainers.hvd.xla").removeHandler(handler)
     return {"jit_compile": model.jit_compile, "said": said, "sha256": hvd.check_equal_weights(model)}
 
 
