@@ -16,6 +16,13 @@ SECRET_VALUES = {
 }
 
 
+def without_password(uri: str) -> str:
+    """A URI without the user and password in it."""
+    scheme, separator, rest = uri.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
+
+
 def require_no_secret(tree: Any, *, where: str) -> None:
     """Raise ValueError naming the key of a value that looks like a secret; the value is not repeated."""
     for place, value in _texts(tree, where):

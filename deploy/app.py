@@ -1,5 +1,7 @@
 """The HTTP endpoint: a Ray Serve deployment that swaps its model in place when its `user_config` changes."""
 
+import os
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -9,6 +11,7 @@ from ray import serve
 
 from configs.errors import DataError
 from configs.preprocessing import Label
+from configs.secrets import without_password
 from configs.serve import ServeSpec
 from deploy.models import ModelVersion, download
 
@@ -47,6 +50,9 @@ class ModelEndpoint:
         from deploy.predictor import Predictor
 
         model = ModelVersion(**config["model"])
+        known = os.environ.get("MLFLOW_TRACKING_URI", "")
+        if without_password(known) == model.tracking_uri:
+            model = replace(model, tracking_uri=known)
         self._predictor = Predictor.load(download(model))
         self._model, self._max_rows = model, int(config["max_rows"])
 
@@ -93,7 +99,8 @@ def build_app(spec: ServeSpec, model: ModelVersion) -> serve.Application:
         "model": {
             "name": model.name,
             "version": model.version,
-            "tracking_uri": model.tracking_uri,
+            # Serve shows its configuration; a replica finds the password in its environment.
+            "tracking_uri": without_password(model.tracking_uri),
         },
         "max_rows": spec.max_rows,
     }

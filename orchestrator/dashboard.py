@@ -35,10 +35,12 @@ def serve_dashboard(
     require_free_port(host, port, option="--port")
     # By module, and with this interpreter's folder first: the server starts `uvicorn` by name.
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
-    command += ["--backend-store-uri", store, "--workers", "1"]
+    command += ["--workers", "1"]  # the store by its variable: a command line is there for all to see
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     quiet = None if verbose else subprocess.DEVNULL
-    server = subprocess.Popen(command, env={**os.environ, "PATH": path}, stdout=quiet, stderr=quiet)
+    server = subprocess.Popen(
+        command, env={**os.environ, "PATH": path, "MLFLOW_BACKEND_STORE_URI": store}, stdout=quiet, stderr=quiet
+    )
     try:
         _wait_until_up(server, url)
         announce(url)

@@ -19,19 +19,27 @@ def check_model_function(spec: JobSpec) -> None:
             f"model.function={path!r}: no module {module_name!r} is installed, and no {module_name}.py lies in "
             f"{spec.home}. Correct the name, or put the file there"
         )
+    if source.suffix != ".py":
+        return  # compiled: what it holds is seen when it is imported
+    bound = _bindings(_parsed(source, path))
+    if function_name not in bound and not ANYTHING & bound.keys():
+        raise SpecError(f"model.function={path!r}: {source} has {unknown('name', function_name, set(bound))}")
+    binding = bound.get(function_name, [])
+    if any(isinstance(node, ast.AsyncFunctionDef) for node in binding[-1:]):
+        raise SpecError(f"model.function={path!r}: is an async function; write `def`, so that it returns the model")
+    # What is bound twice, or decorated, may take other parameters than are written there.
+    if len(binding) == 1 and isinstance(binding[0], ast.FunctionDef) and not binding[0].decorator_list:
+        _check_parameters(binding[0], spec)
+
+
+def _parsed(source: Path, path: str) -> ast.Module:
     try:
-        tree = ast.parse(source.read_text(encoding="utf-8"))
+        return ast.parse(source.read_bytes())  # bytes: Python looks for the encoding that the file declares
     except SyntaxError as error:
         raise SpecError(f"model.function={path!r}: {source} line {error.lineno} is not Python: {error.msg}") from error
-    names = _top_level_names(tree)
-    if function_name not in names and "*" not in names:
-        raise SpecError(f"model.function={path!r}: {source} has {unknown('name', function_name, names)}")
-    function = next(
-        (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function_name),
-        None,
-    )
-    if function is not None:
-        _check_parameters(function, spec)
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        cause = "its expressions are nested too deeply" if isinstance(error, RecursionError | MemoryError) else error
+        raise SpecError(f"model.function={path!r}: {source} cannot be read as Python: {cause}") from error
 
 
 def find_source(module_name: str, home: Path) -> Path | None:
@@ -53,16 +61,36 @@ def find_source(module_name: str, home: Path) -> Path | None:
     return None
 
 
-def _top_level_names(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names.update(alias.asname or alias.name for alias in node.names)
-        elif isinstance(node, ast.Assign):
-            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
-    return names
+ANYTHING = {"*", "__getattr__", "globals", "exec", "setattr"}
+"""Names that a module may use to get others which its source does not show."""
+
+
+def _bindings(tree: ast.Module) -> dict[str, list[ast.AST]]:
+    """The names that a module binds, in whatever statement, each with what binds it; those of ANYTHING if used."""
+    bound: dict[str, list[ast.AST]] = {}
+    waiting: list[ast.AST] = list(reversed(tree.body))
+    while waiting:
+        node = waiting.pop()
+        for name in _names_bound(node):
+            bound.setdefault(name, []).append(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            declared = [inner for inner in ast.walk(node) if isinstance(inner, ast.Global)]
+            bound |= {name: [inner] for inner in declared for name in inner.names if name not in bound}
+        else:
+            waiting += reversed(list(ast.iter_child_nodes(node)))
+    return bound
+
+
+def _names_bound(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    if isinstance(node, ast.Name) and (isinstance(node.ctx, ast.Store) or node.id in ANYTHING):
+        return [node.id]
+    return []
 
 
 def _check_parameters(function: ast.FunctionDef, spec: JobSpec) -> None:

@@ -5,8 +5,11 @@ their source files: plain files, no pickle. `deploy/` reads them.
 """
 
 import logging
+import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +55,7 @@ def register(client: MlflowClient, spec: JobSpec, data: Prepared, trained: Train
     name, alias = spec.registered_model, spec.tracking.alias
     before = _is_registered(client, name)
     try:
-        with mlflow.start_run(run_id=run_id):
+        with _only_run(run_id):
             logged = Model.log(
                 artifact_path=None,
                 name="model",
@@ -70,6 +73,25 @@ def register(client: MlflowClient, spec: JobSpec, data: Prepared, trained: Train
             raise TrackingError(f"MLflow could not register {name!r}: {one_line(error)}") from error
         raise
     return Registered(name, int(version), alias)
+
+
+@contextmanager
+def _only_run(run_id: str) -> Iterator[None]:
+    """Make a run the active one; a run of the calling script, and what MLFLOW_RUN_ID names, wait aside meanwhile."""
+    from mlflow.tracking import fluent
+
+    stack = fluent._active_run_stack.get()
+    fluent._active_run_stack.set([])
+    aside = {name: os.environ.pop(name) for name in RUN_VARIABLES if name in os.environ}
+    try:
+        with mlflow.start_run(run_id=run_id):
+            yield
+    finally:
+        os.environ.update(aside)
+        fluent._active_run_stack.set(stack)
+
+
+RUN_VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
 
 class _Flavor:

@@ -1,9 +1,11 @@
 """One MLflow run per job, written from the driver alone. Knows nothing about models; see `registry.py`."""
 
 import fcntl
+import http.client
 import json
 import logging
 import os
+import posixpath
 import re
 import socket
 import time
@@ -16,11 +18,11 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from configs.errors import TrackingError
+from configs.errors import TrackingError, one_line
 from configs.job import JobSpec
+from configs.secrets import without_password
 
 logger = logging.getLogger(__name__)
 Client = MlflowClient
@@ -52,7 +54,7 @@ def connect(uri: str, folder: Path) -> MlflowClient:
             client.search_experiments(max_results=1)
     except Exception as error:  # sqlalchemy, requests and MLflow itself raise unrelated types here
         raise TrackingError(
-            f"MLflow cannot be used at {_without_password(uri)}: {_cause(error)}. "
+            f"MLflow cannot be used at {without_password(uri)}: {_cause(error)}. "
             "Check tracking.uri, or leave it out to use a file under the job's folder"
         ) from error
     return client
@@ -82,6 +84,8 @@ def connect_existing(uri: str | None, folder: Path) -> str:
     if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
         raise TrackingError(f"{folder} holds no MLflow database; train a job first, or name its folder with --folder")
     connect(store, folder)
+    if without_password(store) != store:
+        os.environ["MLFLOW_TRACKING_URI"] = store  # where a replica looks for the password
     return store
 
 
@@ -118,9 +122,9 @@ class Tracker:
                 tags=[RunTag("ringmaster.host", socket.gethostname())],
             )
             client.log_text(self.run_id, spec.model_dump_json(indent=1), "job.json")
-        except MlflowException as error:
+        except Exception as error:  # sqlalchemy, requests and MLflow itself raise unrelated types here
             raise TrackingError(f"MLflow refused the run: {_cause(error)}") from error
-        server = _without_password(tracking_uri(spec.tracking.uri, spec.folder)).rstrip("/")
+        server = without_password(tracking_uri(spec.tracking.uri, spec.folder)).rstrip("/")
         page = f"{server}/#/experiments/{experiment}/runs/{self.run_id}"
         self.page = page if page.startswith(("http://", "https://")) else None
         """The run in a browser; None where the store is no server."""
@@ -196,7 +200,7 @@ class Tracker:
 
     def _log(self, metrics: dict[str, float], step: int) -> None:
         now_ms = int(time.time() * 1000)
-        self._waiting += [Metric(name, value, now_ms, step) for name, value in metrics.items()]
+        self._waiting += [Metric(recorded_name(name), value, now_ms, step) for name, value in metrics.items()]
         try:
             self._flush()
         except Exception:
@@ -219,7 +223,7 @@ def _experiment(client: MlflowClient, spec: JobSpec) -> str:
     location = (spec.folder / "artifacts").absolute().as_uri() if local else None
     try:
         return str(client.create_experiment(name, artifact_location=location))
-    except MlflowException:
+    except Exception:
         found = client.get_experiment_by_name(name)  # another job was faster
         if found is None:
             raise
@@ -229,8 +233,20 @@ def _experiment(client: MlflowClient, spec: JobSpec) -> str:
 def _params(spec: JobSpec) -> list[Param]:
     """The spec, flat. MLflow allows few characters in a name and a column may hold any, so others become `_`."""
     flat = flatten(spec.model_dump(mode="json"))
-    plain = {re.sub(r"[^\w\-. :/]", "_", name)[:250]: str(value)[:6000] for name, value in flat.items()}
+    plain = {recorded_name(name): str(value)[:6000] for name, value in flat.items()}
     return [Param(name, value) for name, value in plain.items()]
+
+
+def recorded_name(name: str) -> str:
+    """A name of a parameter or metric as MLflow takes it: others of its characters become `_` (`acc@0.5`: `acc_0.5`).
+
+    Nor may it be a path that leads out of its folder, as `/a`, `a//b` or `../a` do.
+    """
+    plain = re.sub(r"[^\w\-. :/]", "_", name)[:250]
+    return plain if plain and posixpath.normpath(plain) == plain and plain[0] not in "/." else plain.translate(UNSAFE)
+
+
+UNSAFE = str.maketrans("/", "_") | {ord("."): "_"}
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -244,22 +260,20 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _probe(uri: str) -> None:
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_TIMEOUT_S).close()  # noqa: S310
+        urllib.request.urlopen(f"{without_password(uri).rstrip('/')}/health", timeout=PROBE_TIMEOUT_S).close()  # noqa: S310
     except urllib.error.HTTPError:
         return  # it answers; whether it lets us in is seen next
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise TrackingError(
-            f"no MLflow server answers at {_without_password(uri)} ({error}). Start it, correct tracking.uri or "
+            f"no MLflow server answers at {without_password(uri)} ({error}). Start it, correct tracking.uri or "
             "MLFLOW_TRACKING_URI, or leave both out to use a file under the job's folder"
         ) from error
 
 
 def _cause(error: BaseException) -> str:
     """The message on one line, without the SQL statement that failed."""
-    text = " ".join(str(error).split())
-    return text.partition(" [SQL:")[0].partition(" (Background on this error")[0][:300]
+    text = PASSWORD.sub(r"\1***@", " ".join(str(error).split()) or type(error).__name__)
+    return one_line(ValueError(text.partition(" [SQL:")[0].partition(" (Background on this error")[0]))
 
 
-def _without_password(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://[^/\s:@]*:)[^/\s]+@")

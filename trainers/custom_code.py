@@ -192,8 +192,11 @@ def _imported(text: str, package: str, module: str) -> Iterator[str]:
 
 def _read(file: Path) -> str:
     """Read a source that will travel. Raises SpecError for a secret in it; it is not repeated."""
-    with open(file, encoding="utf-8", newline="") as opened:
-        text = opened.read()
+    try:
+        with open(file, encoding="utf-8", newline="") as opened:
+            text = opened.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file} cannot be registered with the model: {one_line(error)}; save it as UTF-8") from error
     for number, line in enumerate(text.splitlines(), 1):
         for kind, pattern in SECRET_VALUES.items():
             if pattern.search(line):

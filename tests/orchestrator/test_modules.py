@@ -26,6 +26,29 @@ def anything(**params):
 
 def positional(first, /, second=2):
     pass
+
+if constant:
+    def conditional(size=1):
+        pass
+else:
+    conditional = None
+
+annotated: object = constant
+
+@renamed
+def decorated():
+    pass
+
+class Builder:
+    def __call__(self):
+        pass
+
+def sets():
+    global made
+    made = constant
+
+async def later():
+    pass
 '''
 
 
@@ -44,6 +67,11 @@ def job(small_job: Make) -> Make:
         ("models:anything", "{whatever: 1}"),
         ("models:renamed", "{x: 1}"),
         ("models:constant", "{}"),
+        ("models:conditional", "{size: 1}"),
+        ("models:annotated", "{x: 1}"),
+        ("models:decorated", "{x: 1}"),
+        ("models:Builder", "{x: 1}"),
+        ("models:made", "{}"),
         ("trainers.zoo.mlp:build", "{hidden: [1]}"),
         ("keras.applications:ResNet50", "{}"),
     ],
@@ -66,7 +94,8 @@ def test_functions_that_are_there(job: Make, function: str, params: str) -> None
             "models:biuld",
             "{}",
             "model.function='models:biuld': {home}/models.py has unknown name 'biuld'; did you mean 'build'? "
-            "Valid: anything, build, constant, other, positional, renamed",
+            "Valid: Builder, annotated, anything, build, conditional, constant, decorated, later, made, other, "
+            "positional, renamed, sets",
         ),
         (
             "models:build",
@@ -81,6 +110,17 @@ def test_functions_that_are_there(job: Make, function: str, params: str) -> None
             "model.params lacks 'input_shape', which trainers.zoo.cnn:build needs; add it",
         ),
         (
+            "models:later",
+            "{}",
+            "model.function='models:later': is an async function; write `def`, so that it returns the model",
+        ),
+        (
+            "deep:build",
+            "{}",
+            "model.function='deep:build': {home}/deep.py cannot be read as Python: its expressions are nested too "
+            "deeply",
+        ),
+        (
             "broken:build",
             "{}",
             "model.function='broken:build': {home}/broken.py line 2 is not Python: expected ':'",
@@ -88,6 +128,7 @@ def test_functions_that_are_there(job: Make, function: str, params: str) -> None
     ],
 )
 def test_what_is_wrong_is_named(job: Make, function: str, params: str, expected: str) -> None:
+    Path("deep.py").write_text("x = " + "-" * 100_000 + "1")
     Path("broken.py").write_text("x = 1\ndef build()\n    pass\n")
     with pytest.raises(SpecError) as caught:
         check_model_function(job(function, params))

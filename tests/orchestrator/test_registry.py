@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import ray.train
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from configs.errors import TrackingError
+from configs.errors import DeployError, TrackingError
 from configs.job import JobSpec
 from configs.registered import Golden
 from deploy.models import download, find_version
@@ -155,3 +156,28 @@ def test_the_signature_says_what_a_row_holds(
     found = signature(prepare(spec).preprocessing)
     assert sorted((column.name, column.type.name) for column in found.inputs) == sorted(inputs)
     assert [column.type.name for column in found.outputs] == [output]
+
+
+def test_a_model_that_the_user_made_stays(job: Finished) -> None:
+    job.client.create_registered_model("small", description="mine")
+    with pytest.raises(TrackingError):
+        job.register(Refusing(job.client, MlflowException("no")))
+    assert [model.description for model in job.client.search_registered_models()] == ["mine"]
+    assert job.client.search_model_versions("name='small'") == []
+
+
+def test_outputs_that_are_not_those_of_training_are_not_registered(job: Finished) -> None:
+    outcome = job.trained.outcome
+    wrong = Golden(outcome.golden.outputs + 0.5, 0.0)
+    job.trained = replace(job.trained, outcome=replace(outcome, golden=wrong))
+    with pytest.raises(DeployError, match="is not registered, as it cannot be served: .* golden batch differ by 0.5"):
+        job.register()
+    assert job.client.search_registered_models() == []
+
+
+def test_a_run_of_the_calling_script_stays_active(job: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    with mlflow.start_run() as run:
+        monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+        assert job.register()[0].version == 1
+        assert mlflow.active_run().info.run_id == run.info.run_id

@@ -15,7 +15,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from configs.errors import TrackingError
+from configs.errors import SpecError, TrackingError
 from configs.job import JobSpec
 from orchestrator.tracking import Tracker, connect, connect_existing, flatten, tracking_uri
 
@@ -269,3 +269,45 @@ def test_an_experiment_that_another_job_makes_first(
     monkeypatch.setattr(client, "get_experiment_by_name", lambda name: next(answers)(name))
     tracker = Tracker(client, spec)
     assert client.get_run(tracker.run_id).info.experiment_id == made
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded"),
+    [
+        ("acc@0.5", "acc_0.5"),
+        ("val_loss", "val_loss"),
+        ("a/b", "a/b"),
+        ("../up", "___up"),
+        ("/a", "_a"),
+        ("F1 (%)", "F1 ___"),
+    ],
+)
+def test_metrics_of_any_name_are_recorded(job: tuple[JobSpec, MlflowClient], name: str, recorded: str) -> None:
+    spec, client = job
+    tracker = Tracker(client, spec)
+    tracker.log_epoch({"epoch": 1, name: 0.5}, None)
+    tracker.finish()
+    assert history(client, tracker.run_id, recorded) == [(1, 0.5)]
+
+
+def test_any_error_of_the_server_is_one_line(
+    job: tuple[JobSpec, MlflowClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, client = job
+
+    def reset(*arguments: Any, **options: Any) -> None:
+        raise ConnectionResetError("postgresql://me:word@host/db:\nreset by peer")
+
+    monkeypatch.setattr(client, "log_batch", reset)
+    with pytest.raises(TrackingError) as caught:
+        Tracker(client, spec)
+    assert str(caught.value) == "MLflow refused the run: postgresql://me:***@host/db: reset by peer"
+
+
+@pytest.mark.parametrize("uri", ["http://me:word@host:5000", "postgresql+psycopg2://me:word@host/db"])
+def test_a_password_is_not_taken_from_the_yaml_file(small_job: Make, uri: str) -> None:
+    with pytest.raises(
+        SpecError, match="tracking.uri.* holds a password, which would be recorded with the run"
+    ) as caught:
+        small_job(f"tracking.uri={uri}")
+    assert "word@" not in str(caught.value)
