@@ -80,15 +80,16 @@ def _only_run(run_id: str) -> Iterator[None]:
     """Make a run the active one; a run of the calling script, and what MLFLOW_RUN_ID names, wait aside meanwhile."""
     from mlflow.tracking import fluent
 
-    stack = fluent._active_run_stack.get()
-    fluent._active_run_stack.set([])
+    runs: Any = fluent._active_run_stack  # without type hints
+    stack = runs.get()
+    runs.set([])
     aside = {name: os.environ.pop(name) for name in RUN_VARIABLES if name in os.environ}
     try:
         with mlflow.start_run(run_id=run_id):
             yield
     finally:
         os.environ.update(aside)
-        fluent._active_run_stack.set(stack)
+        runs.set(stack)
 
 
 RUN_VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
