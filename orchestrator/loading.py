@@ -16,12 +16,15 @@ from configs.job import JobSpec
 from orchestrator.limits import free_memory
 from orchestrator.sources import found_files
 from orchestrator.sources.functions import called_source
+from orchestrator.sources.pictures import pixel_bytes
 from orchestrator.sources.places import COMPRESSIONS, Found
 
 GROWTH = {"csv": 6, "parquet": 6, "json": 8, "tfrecord": 6, "npz": 3, "idx": 4, "images": 20, "text": 8}
 """Bytes in memory for a byte of a file, while rows are loaded: raw values, texts as Python objects among them, and
 preprocessed ones."""
 COMPRESSED = 4
+DECODED = 3
+"""Bytes in memory for a byte of pixels that a column of paths stands for."""
 SHARE = 0.5
 """Of the free memory that rows may take."""
 
@@ -70,7 +73,8 @@ def _of_files(spec: JobSpec) -> Loading:
         return Loading(data.loading == "streaming", f"as data.loading={data.loading}", files)
     if data.window is not None:
         return Loading(False, "as windows need all rows", files)
-    return Loading(*_by_size(sum(map(_memory, files.values()))), files)
+    pixels = sum(pixel_bytes(data, found) for found in files.values())
+    return Loading(*_by_size(sum(map(_memory, files.values())) + DECODED * pixels), files)
 
 
 def _of_function(spec: JobSpec, folder: Path) -> Loading:

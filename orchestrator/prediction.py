@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,12 @@ from deploy.predictor import Predictor
 from orchestrator.sources import BadRows, Block, Reading, blocks_of, joined_blocks
 from orchestrator.sources.blocks import column_kind
 from orchestrator.sources.images import FILE
-from orchestrator.sources.places import find, format_of
+from orchestrator.sources.places import Found, find, format_of
 from orchestrator.tracking import connect_existing
+
+ROW = "row"
+ARRAYS = frozenset({"npz", "idx", "tfrecord"})
+"""Formats whose rows nobody sees as lines."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Written:
 def predict_file(reference: str, source: Path, output: Path, *, folder: Path, uri: str | None) -> Written:
     """Predict the rows of `source` and write the id column (if the job named one) and the target column to `output`.
 
-    Where a file is a row, such as a picture, and the job has no id, the column `file` is its path below `source`.
+    Where the job has no id, the columns `file` (the path below `source`) and `row` (from 1) say which row each line
+    belongs to: of pictures the file, of several files both, of windows and of arrays the row.
     Raises DataError, DeployError or TrackingError; `output` is written only when all rows were predicted.
     """
     if not source.exists():
@@ -42,16 +47,17 @@ def predict_file(reference: str, source: Path, output: Path, *, folder: Path, ur
     _require_place(output, source)
     model = find_version(reference, connect_existing(uri, folder))
     predictor = Predictor.load(download(model))
-    rows, told = 0, list[str]()
+    rows = 0
     try:
         with _written_at_last(output) as file:
-            for block in _blocks(source, predictor.preprocessing, told):
-                answers = _answers(predictor, block)
+            found = _found(source, predictor.preprocessing)
+            for block in _blocks(found, source, predictor.preprocessing):
+                answers = _answers(predictor, block, found)
                 answers.to_csv(file, index=False, header=not rows)
                 rows += len(answers)
     except OSError as error:
         raise DataError(f"--output {output}: cannot be written: {error}") from error
-    return Written(model.name, model.version, rows, tuple(told))
+    return Written(model.name, model.version, rows, found.told)
 
 
 @contextmanager
@@ -70,24 +76,24 @@ def _written_at_last(output: Path) -> Iterator[IO[str]]:
         partial.unlink(missing_ok=True)
 
 
-def _answers(predictor: Predictor, block: Block) -> pd.DataFrame:
+def _answers(predictor: Predictor, block: Block, found: Found) -> pd.DataFrame:
     """The id column and the labels. Raises DataError naming file and row."""
     fitted = predictor.preprocessing
     try:
         examples, last = fitted.examples_of(block.columns)
-        ids = {name: block.columns[name][last] for name in _identity(fitted) if name in block.columns}
-        found = predictor.predict(examples)
-        return pd.DataFrame({**ids, **fitted.target.answers(found.labels, found.scores)})
+        given = predictor.predict(examples)
+        ids = _identity(fitted, block, last, found)
+        return pd.DataFrame({**ids, **fitted.target.answers(given.labels, given.scores)})
     except BadValue as error:
         raise error.at(block.first_row, block.file) from None
 
 
-def _blocks(source: Path, fitted: Preprocessing, told: list[str]) -> Iterator[Block]:
+def _blocks(found: Found, source: Path, fitted: Preprocessing) -> Iterator[Block]:
     """The raw rows of a file, which may be larger than memory; those of a series all at once. Raises DataError."""
     if fitted.window is not None:
         yield Block(read_rows(source, fitted), str(source), 1)
         return
-    blocks = (block for block in _read(source, fitted, told, whole=False) if len(block))
+    blocks = (block for block in _read(found, fitted, whole=False) if len(block))
     first = next(blocks, None)
     if first is None:
         raise DataError(f"{source} has no rows; give at least one")
@@ -96,15 +102,17 @@ def _blocks(source: Path, fitted: Preprocessing, told: list[str]) -> Iterator[Bl
 
 def read_rows(source: Path, fitted: Preprocessing) -> dict[str, np.ndarray]:
     """The raw columns of a file, or a folder, of the kind that the model was trained on. Raises DataError."""
-    blocks = [block for block in _read(source, fitted, [], whole=True) if len(block)]
+    blocks = [block for block in _read(_found(source, fitted), fitted, whole=True) if len(block)]
     if not blocks:
         raise DataError(f"{source} has no rows; give at least one")
     return joined_blocks(blocks, Reading())
 
 
-def _read(source: Path, fitted: Preprocessing, told: list[str], *, whole: bool) -> Iterator[Block]:
-    found = find((str(source),), Path.cwd(), fitted.format or (None if format_of(source.name) else "csv"), "--input")
-    told += found.told
+def _found(source: Path, fitted: Preprocessing) -> Found:
+    return find((str(source),), Path.cwd(), fitted.format or (None if format_of(source.name) else "csv"), "--input")
+
+
+def _read(found: Found, fitted: Preprocessing, *, whole: bool) -> Iterator[Block]:
     kinds = {name: column_kind(feature.kind) for name, feature in fitted.features.items()}
     # A column to sort a series by may hold dates or numbers, and keeps its type.
     texts = [fitted.id, fitted.window.group if fitted.window else None, *fitted.dates]
@@ -128,11 +136,18 @@ def _read(source: Path, fitted: Preprocessing, told: list[str], *, whole: bool) 
     raise problems[0]
 
 
-def _identity(fitted: Preprocessing) -> tuple[str, ...]:
-    """The columns that say which row a prediction belongs to: the job's id, or the file where a file is a row."""
-    if fitted.id:
-        return (fitted.id,)
-    return () if FILE in fitted.features else (FILE,)
+def _identity(fitted: Preprocessing, block: Block, last: np.ndarray, found: Found) -> dict[str, Any]:
+    """The columns that say which row of the block each prediction belongs to; none where line stands beside line."""
+    if fitted.id is not None:
+        return {fitted.id: block.columns[fitted.id][last]}
+    if _asked(fitted, found.format):
+        return {FILE: block.columns[FILE][last]}
+    several = len(found.files) > 1 and fitted.window is None  # windows are made of the rows of all files
+    below = {file.name: file.below for file in found.files} if several else {}
+    files = {FILE: below.get(block.file, block.file)} if several else {}
+    if several or fitted.window is not None or found.format in ARRAYS:
+        return {**files, ROW: block.first_row + last}
+    return {}
 
 
 def _asked(fitted: Preprocessing, kind: str) -> tuple[str, ...]:

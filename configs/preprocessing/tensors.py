@@ -59,7 +59,9 @@ class TensorFitter:
 
     def update(self, values: np.ndarray) -> None:
         if values.dtype == object or values.ndim < 2:
-            raise DataError(f"column {self._column!r}: a tensor feature needs one array of equal shape per row")
+            paths = values.dtype == object and any(isinstance(value, str) for value in values[:100])
+            fix = ", got texts; paths of image files are read as a feature of kind image" if paths else ""
+            raise DataError(f"column {self._column!r}: expected an array of numbers of one shape per row{fix}")
         if self._spec.kind == "image" and values.ndim not in (3, 4):
             raise DataError(
                 f"column {self._column!r}: got shape {values.shape[1:]} per row, expected an image of "
@@ -82,5 +84,8 @@ class TensorFitter:
 
     def _require(self, shape: tuple[int, ...]) -> None:
         if self._shape not in (None, shape):
-            raise DataError(f"column {self._column!r}: rows of shape {shape} and of {self._shape}; make them equal")
+            fix = "resize them with data.read.height and data.read.width" if self._spec.kind == "image" else ""
+            raise DataError(
+                f"column {self._column!r}: rows of shape {shape} and of {self._shape}; {fix or 'make them equal'}"
+            )
         self._shape = shape

@@ -44,6 +44,16 @@ def _batch_rows(metadata: Any) -> int:
     return int(max(1, min(BLOCK_ROWS, 4 * BLOCK_BYTES * metadata.num_rows // max(size, 1))))
 
 
+def row_count(file: File) -> int:
+    """Rows of the file. Raises DataError for a file that is not a Parquet file."""
+
+    def rows() -> int:
+        with file.seekable() as source:
+            return int(pa.parquet.ParquetFile(source).metadata.num_rows)
+
+    return int(_attempt(file, rows))
+
+
 def row_groups(file: File) -> list[int]:
     """Uncompressed bytes of each row group. Raises DataError for a file that is no Parquet file."""
 

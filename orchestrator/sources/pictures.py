@@ -1,18 +1,23 @@
 """Columns that hold pictures: the bytes of image files, or paths of them -> arrays of pixels."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from configs.data import DataSpec
 from configs.errors import DataError, one_line
+from configs.secrets import masked
 from configs.source import is_url
-from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
+from orchestrator.sources import csv_files, json_lines, parquet_files
+from orchestrator.sources.blocks import BLOCK_BYTES, BadRows, Block, Reading
 from orchestrator.sources.images import in_threads
 from orchestrator.sources.pixels import Note, decode
-from orchestrator.sources.places import File, file_system
+from orchestrator.sources.places import COMPRESSIONS, File, Found, file_system
 
 FIRST_ROWS = 16
 """Rows that are decoded at first, when it is not known how large they are."""
@@ -36,6 +41,44 @@ def _holds_images(values: np.ndarray, reading: Reading, name: str) -> bool:
         return False
     first = next((value for value in values if value is not None), None)
     return isinstance(first, bytes) or (isinstance(first, str) and reading.kinds[name] == "image")
+
+
+def pixel_bytes(data: DataSpec, found: Found) -> int:
+    """About how many bytes of pixels the columns of paths in files stand for; 0 where there are none.
+
+    The number of rows is worked out from the length of the first ones.
+    """
+    names = [name for name, feature in data.features.items() if feature.kind == "image"]
+    if not names or found.format not in {"csv", "json", "parquet"}:
+        return 0
+    file = max(found.files, key=lambda file: file.size)
+    reading = Reading(data.read, wanted=tuple(names), bad=BadRows(skip=True))
+    first = next(iter(READERS[found.format]([file], reading)), None)
+    if first is None or not any(isinstance(first.columns[name][0], str) for name in names):
+        return 0
+    return _rows(found, file, len(first)) * sum(_row_bytes(first, name, data, file) for name in names)
+
+
+def _rows(found: Found, file: File, rows: int) -> int:
+    """Of all files, where the first block of one has so many."""
+    if found.format == "parquet":
+        return sum(map(parquet_files.row_count, found.files))
+    growth = 4 if file.base.lower().endswith(COMPRESSIONS) else 1
+    return max(rows, rows * growth * sum(file.size for file in found.files) // max(1, min(file.size, BLOCK_BYTES)))
+
+
+def _row_bytes(block: Block, name: str, data: DataSpec, file: File) -> int:
+    """Of the first picture that can be read."""
+    if data.read.height and data.read.width:
+        return data.read.height * data.read.width * data.read.channels
+    content = _opener(file)
+    for cell in block.columns[name][:FIRST_ROWS]:
+        with suppress(ValueError):
+            return decode(content(cell), data.read).nbytes
+    return 0
+
+
+READERS = {"csv": csv_files.blocks, "json": json_lines.blocks, "parquet": parquet_files.blocks}
 
 
 def _in_parts(block: Block, names: list[str], reading: Reading, file: File | None) -> Iterator[Block]:
@@ -68,28 +111,46 @@ def _opener(file: File | None) -> Callable[[Any], bytes]:
             return cell
         if not isinstance(cell, str) or not cell.strip():
             raise ValueError("is missing; give the path of an image file")
-        place = _beside(cell, file)
-        try:
-            return place.read()
-        except (pa.ArrowException, OSError) as error:
-            reason = "there is no such file" if isinstance(error, FileNotFoundError) else one_line(error)
-            raise ValueError(f"{cell!r} cannot be read: {reason} ({place.name})") from error
+        places = _places(cell, file)
+        for place in places:
+            try:
+                return place.read()
+            except FileNotFoundError:
+                continue
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(f"cannot be read: {masked(one_line(error))}") from error
+        raise ValueError(f"cannot be read: there is no file {' or '.join(place.name for place in places)}")
 
     return content
 
 
-def _beside(cell: str, file: File | None) -> File:
-    """The file that a path names, seen from the file that it stands in."""
+def _places(cell: str, file: File | None) -> list[File]:
+    """Where the file that a path names may be: seen from the file that it stands in, then from the job's place."""
     if is_url(cell):
-        system, path = file_system(cell)
-        return File(cell, path, system)
-    if file is None or Path(cell).is_absolute():
-        there = Path(cell).expanduser()
-        return File(str(there), str(there.absolute()), pa.fs.LocalFileSystem())
-    folder = file.path.rpartition("/")[0]
-    prefix = file.name.removesuffix(file.path)
-    path = f"{folder}/{cell.removeprefix('./')}"
-    return File(f"{prefix}{path}" if file.name.endswith(file.path) else path, path, file.system)
+        return [_at_url(cell)]
+    if file is None or Path(cell).expanduser().is_absolute():
+        path = str(Path(cell).expanduser().absolute())
+        return [File(path, path, pa.fs.LocalFileSystem())]
+    prefix = file.name.removesuffix(file.path) if file.name.endswith(file.path) else ""
+    folders = [file.path.rpartition("/")[0], file.path.removesuffix(file.below).rstrip("/")]
+    paths = [f"{folder}/{cell.removeprefix('./')}" for folder in dict.fromkeys(folders)]
+    return [File(prefix + path, path, file.system) for path in paths]
+
+
+def _at_url(url: str) -> File:
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    if any(mark in url for mark in "%?"):
+        system, path = file_system(url)
+        return File(masked(url), path, system)
+    system, root = _system(f"{scheme}://{host}/")
+    return File(masked(url), f"{root.rstrip('/')}/{path}", system)
+
+
+@lru_cache(64)
+def _system(root: str) -> tuple[Any, str]:
+    """Connecting takes longer than reading a picture."""
+    return file_system(root)
 
 
 def _decode_column(
@@ -97,21 +158,17 @@ def _decode_column(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(rows, height, width, channels) uint8, and which rows hold an image."""
     values, found = block.columns[name], dict[int, np.ndarray]()
+    holds_bytes = any(isinstance(value, bytes) for value in values)
     rows = [f"{block.file}, row {block.first_row + place}" for place in range(len(values))]
 
     def decode_row(place: int, note: Note) -> str:
+        cell = values[place]
         try:
-            cell = values[place]
             # Bytes that are missing are said to be empty.
-            data = b"" if cell is None and isinstance(next(filter(None, values), None), bytes) else content(cell)
-            found[place] = decode(data, reading.read, note)
+            found[place] = decode(b"" if cell is None and holds_bytes else content(cell), reading.read, note)
         except ValueError as error:
-            cell = (
-                f" ({values[place]!r})"
-                if isinstance(values[place], str) and "cannot be read" not in str(error)
-                else ""
-            )
-            return f"{rows[place]}: column {name!r}{cell} {error}"
+            shown = f" ({masked(cell)!r})" if isinstance(cell, str) else ""
+            return f"{rows[place]}: column {name!r}{shown} {error}"
         return ""
 
     problems = in_threads(decode_row, rows, reading)

@@ -205,7 +205,7 @@ def _prefix(url: str, path: str) -> str:
 
 def _files(place: _Place, found: Listed, system: Any, prefix: str) -> list[File]:
     """The files of the format, each with its place below the root. Raises DataError where there is none."""
-    infos = found.infos if found.chosen else _of_format(found, place)
+    infos = _not_of_others(found, place) if found.chosen else _of_format(found, place)
     if not infos:
         others = f"; it holds {place.left_out}" if place.left_out.counts else ""
         known = f"format {place.given}{others}" if place.given else f"a known format; give data.format{others}"
@@ -243,11 +243,25 @@ def _of_format(found: Listed, place: _Place) -> list[Any]:
     chosen = [info for info, kind in told if kind is not None and place.given in (None, kind)]
     if not chosen and place.given is not None:
         chosen = [info for info, kind in told if kind is None]
-    kept = {info.path for info in chosen}
-    for info in found.infos:
-        if info.path not in kept:
-            place.left_out.add(_named(info.path), info.path[len(found.root) :].lstrip("/"))
+    _count(found, chosen, place)
     return chosen
+
+
+def _not_of_others(found: Listed, place: _Place) -> list[Any]:
+    """Of files that a glob matches, where data.format says which are meant, those whose name tells no other one."""
+    fit = [info for info in found.infos if format_of(info.path.rpartition("/")[2]) in (None, place.given)]
+    if place.given is None or not fit:
+        return found.infos
+    _count(found, fit, place)
+    return fit
+
+
+def _count(found: Listed, kept: list[Any], place: _Place) -> None:
+    """Count the files that are not kept."""
+    paths = {info.path for info in kept}
+    for info in found.infos:
+        if info.path not in paths:
+            place.left_out.add(_named(info.path), info.path[len(found.root) :].lstrip("/"))
 
 
 def _named(path: str) -> str:

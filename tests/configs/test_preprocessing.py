@@ -311,8 +311,8 @@ def fails(call: Any) -> str:
         ),
         (["a", ["b"]], "category", "column 'x', row 2: got ['b'], expected text or a number"),
         (["a", {"b": 1}], "category", "column 'x', row 2: got {'b': 1}, expected text or a number"),
-        (np.zeros(2), "tensor", "column 'x': a tensor feature needs one array of equal shape per row"),
-        ([[1], [1, 2]], "tensor", "column 'x': a tensor feature needs one array of equal shape per row"),
+        (np.zeros(2), "tensor", "column 'x': expected an array of numbers of one shape per row"),
+        ([[1], [1, 2]], "tensor", "column 'x': expected an array of numbers of one shape per row"),
     ],
 )
 def test_what_cannot_be_fitted(values: Any, feature: Any, expected: str) -> None:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs.data import DataSpec
 from configs.errors import DataError
@@ -82,3 +83,44 @@ def test_a_bad_row_leaves_no_output(tmp_path: Path, doubling: Doubling) -> None:
         predict_file("doubling", tmp_path / "rows.csv", tmp_path / "out.csv", folder=tmp_path, uri=None)
     assert (tmp_path / "out.csv").read_text() == "as it was"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "rows.csv"]
+
+
+class Knowing(Doubling):
+    """Stands in for a loaded model that says one thing of every row."""
+
+    def predict(self, columns: dict) -> SimpleNamespace:
+        rows = len(next(iter(columns.values())))
+        return SimpleNamespace(labels=["a"] * rows, scores=np.ones((rows, 1)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "expected"),
+    [
+        ("images", "pics", "file,label\ncat/1.png,a\ncat/day/2.png,a\nloose.png,a\n"),
+        ("images", "pics/cat/1.png", "file,label\n1.png,a\n"),
+        ("npz", "rows.npz", "row,label\n1,a\n2,a\n"),
+        ("csv", "rows", "file,row,label\na.csv,1,a\na.csv,2,a\nb/c.csv,1,a\n"),
+        ("csv", "rows/a.csv", "label\na\na\n"),
+    ],
+)
+def test_what_a_prediction_belongs_to(
+    tmp_path: Path, doubling: Doubling, monkeypatch: pytest.MonkeyPatch, kind: str, source: str, expected: str
+) -> None:
+    column = "image" if kind == "images" else "size"
+    data = {"files": "x", "format": kind, "features": {column: "image" if kind == "images" else "number"}}
+    rows = {column: np.zeros((2, 4, 4, 3), np.uint8) if kind == "images" else np.arange(2.0), "label": ["a", "b"]}
+    spec = DataSpec.model_validate({**data, "target": {"column": "label"}})
+    knowing = Knowing(Preprocessing.fit({name: np.array(values) for name, values in rows.items()}, spec))
+    monkeypatch.setattr(prediction.Predictor, "load", lambda folder: knowing)
+    for name in ("cat/1.png", "cat/day/2.png", "loose.png"):
+        (tmp_path / "pics" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "pics" / name)
+    (tmp_path / "rows/b").mkdir(parents=True)
+    (tmp_path / "rows/a.csv").write_text("size\n1\n2\n")
+    (tmp_path / "rows/b/c.csv").write_text("size\n3\n")
+    (tmp_path / "rows/.DS_Store").write_text("x")
+    np.savez(tmp_path / "rows.npz", size=np.arange(2.0))
+    written = predict_file("m", tmp_path / source, tmp_path / "out.csv", folder=tmp_path, uri=None)
+    assert (tmp_path / "out.csv").read_text() == expected
+    hidden = f"left out 1 file(s) of --input={tmp_path}/rows: 1 hidden (such as .DS_Store)"
+    assert written.told == ((hidden,) if source == "rows" else ())

@@ -9,8 +9,10 @@ import pyarrow.fs
 import pytest
 from PIL import Image
 
-from orchestrator.sources import Loaded
+from configs.job import JobSpec
+from orchestrator.sources import BadRows, Loaded, Reading, blocks_of, found_files, pictures
 from orchestrator.sources.listing import LeftOut, listed
+from orchestrator.sources.pictures import pixel_bytes
 from orchestrator.sources.places import find
 
 Load = Callable[..., Loaded]
@@ -145,7 +147,7 @@ def test_a_column_of_paths(load: Load, problem: Problem, tmp_path: Path, form: s
     frame.loc[1, "path"] = "pics/9.png"
     write()
     assert problem(files=f"d/rows.{form}", **PATHS) == (
-        f"d/rows.{form}, row 2: column 'path' 'pics/9.png' cannot be read: there is no such file (d/pics/9.png)"
+        f"d/rows.{form}, row 2: column 'path' ('pics/9.png') cannot be read: there is no file d/pics/9.png"
     )
     rows = load(files=f"d/rows.{form}", bad_rows="skip", **PATHS)
     assert (rows.columns["y"].tolist(), rows.skipped.count) == (["a", "a"], 1)
@@ -155,3 +157,36 @@ def test_the_path_below_the_place_tells_a_file(tmp_path: Path) -> None:
     draw(str(tmp_path / "p/cat/1.png"))
     found = find([str(tmp_path / "p")], tmp_path, None, "--input")
     assert [file.below for file in found.files] == ["cat/1.png"]
+
+
+def test_the_memory_of_pictures_behind_paths(job: Callable[..., JobSpec]) -> None:
+    draw("1.png")
+    Path("rows.csv").write_text("path,y\n" + "1.png,a\n" * 50)
+    for read, row_bytes in (({}, 4 * 4 * 3), ({"height": 8, "width": 9}, 8 * 9 * 3)):
+        spec = job(csv="rows.csv", read=read, **PATHS)
+        assert pixel_bytes(spec.data, found_files(spec)["train"]) == 50 * row_bytes
+    spec = job(csv="rows.csv", features={"path": "category"}, target={"column": "y"})
+    assert pixel_bytes(spec.data, found_files(spec)["train"]) == 0
+
+
+def test_pictures_of_paths_in_bounded_blocks(
+    job: Callable[..., JobSpec], monkeypatch: pytest.MonkeyPatch, problem: Problem
+) -> None:
+    draw("1.png")
+    monkeypatch.setattr(pictures, "BLOCK_BYTES", 20 * 4 * 4 * 3)
+    Path("rows.csv").write_text("path,y\n" + "1.png,a\n" * 50)
+    spec = job(csv="rows.csv", **PATHS)
+    reading = Reading.of(spec.data, BadRows(), whole=False)
+    blocks = [(len(block), block.first_row) for block in blocks_of(found_files(spec)["train"], reading)]
+    assert blocks == [(16, 1), (20, 17), (14, 37)]
+    Path("rows.csv").write_text("path,y\n1.png,a\n,b\n")
+    assert problem(csv="rows.csv", **PATHS) == (
+        "rows.csv, row 2: column 'path' is missing; give the path of an image file"
+    )
+
+
+def test_a_path_seen_from_the_job_s_place(load: Load) -> None:
+    draw("d/pics/1.png")
+    Path("d/meta").mkdir()
+    Path("d/meta/rows.csv").write_text("path,y\npics/1.png,a\n")
+    assert load(files="d", format="csv", **PATHS).columns["path"].shape == (1, 4, 4, 3)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
+from PIL import Image
 
 from orchestrator.sources import Loaded
 
@@ -66,6 +67,15 @@ def test_files_folders_and_globs(bucket: Callable[[str, bytes], None], load: Loa
     assert load(files="s3://rows/d/two words.csv").columns["x"].tolist() == [9]
     rows = load(files="s3://rows/p/*2024/*.parquet", test_files="s3://rows/p/**/*.parquet")
     assert rows.parts == {"train": 3, "test": 6}
+
+
+def test_paths_of_pictures(bucket: Callable[[str, bytes], None], load: Load) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (3, 2), (7, 0, 0)).save(data, "PNG")
+    bucket("d/pics/1.png", data.getvalue())
+    bucket("d/rows.csv", b"x,y\npics/1.png,a\ns3://rows/d/pics/1.png,b\n")
+    rows = load(files="s3://rows/d/rows.csv", features={"x": "image"})
+    assert rows.columns["x"][:, 0, 0].tolist() == [[7, 0, 0]] * 2
 
 
 def test_what_is_not_there(bucket: Callable[[str, bytes], None], problem: Problem) -> None:
