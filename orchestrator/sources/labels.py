@@ -52,6 +52,6 @@ def classes_told(found: Found, labels: Any) -> list[str]:
     counts = Counter(file.folder if labels == "parent" else file.branch for file in found.files)
     if labels == "place":
         counts = Counter(file.place for file in found.files)
-    shown = ", ".join(f"{name!r} ({count:,})" for name, count in sorted(counts.items())[:SHOWN] if name)
+    shown = ", ".join(f"{name!r} ({count:,} files)" for name, count in sorted(counts.items())[:SHOWN] if name)
     more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
-    return [f"label is {BY_PLACE[labels or 'first']}: {shown}{more} file(s)"]
+    return [f"label is {BY_PLACE[labels or 'first']}: {shown}{more}"]

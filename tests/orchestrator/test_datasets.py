@@ -261,7 +261,7 @@ def test_a_label_that_training_never_shows(csv: Make) -> None:
         (
             GOOD,
             ["data.features.size=tensor"],
-            "column 'size': a tensor feature needs one array of equal shape per row",
+            "column 'size': expected an array of numbers of one shape per row",
         ),
     ],
 )

@@ -49,7 +49,7 @@ def test_classes(load: Load, files: Any, labels: Any, expected: list[str]) -> No
     assert rows.columns["label"].tolist() == expected
     if labels is None and files == "pics":
         assert rows.told == (
-            "label is the first folder below the place that the job names: 'cat' (2), 'dog' (1) file(s)",
+            "label is the first folder below the place that the job names: 'cat' (2 files), 'dog' (1 files)",
         )
 
 
