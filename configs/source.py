@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from configs.names import ImportPath
+from configs.rules import ValueRules
 from configs.secrets import masked
 from configs.spec import Spec, UserPath, expand_home
 
@@ -32,7 +33,7 @@ Places = Annotated[tuple[str, ...], BeforeValidator(_expand_places)]
 """Files, folders and globs, on this machine or as URLs."""
 
 
-class ReadSpec(Spec):
+class ReadSpec(ValueRules):
     """How files are to be understood. An option that says nothing about the format at hand is ignored."""
 
     separator: str | None = None
@@ -41,12 +42,8 @@ class ReadSpec(Spec):
     """CSV: the columns, for files without a header line."""
     header: bool | None = None
     """CSV: whether the first line holds names. By default it does, unless there are `names`; they win over it."""
-    missing: tuple[str, ...] = ()
-    """CSV: texts that mean a missing value, such as "?", beside the usual ones (empty, NA, null, NaN, ...)."""
     quote: str | None = '"'
     """CSV: the character around a value that holds separators; null where quotes are characters like any other."""
-    trim: bool = False
-    """CSV: ignore spaces around values."""
     comment: str | None = None
     """CSV: lines that start with this are no rows."""
     encoding: str = "utf-8"
@@ -144,8 +141,11 @@ class SourceSpec(Spec):
         if self.csv is not None and self.format not in (None, "csv"):
             raise ValueError(f"format={self.format} does not go with csv; name the file in files")
         of_files = [name for name in ("valid_files", "test_files", "format") if getattr(self, name) is not None]
-        if self.function is not None and (of_files or "read" in self.model_fields_set):
-            raise ValueError(f"{(of_files or ['read'])[0]} goes with csv or files; function returns all rows")
+        of_files += [
+            f"read.{name}" for name in sorted(self.read.model_fields_set) if name not in ValueRules.model_fields
+        ]
+        if self.function is not None and of_files:
+            raise ValueError(f"{of_files[0]} goes with csv or files; function returns all rows")
         return self
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from configs.preprocessing.raw import of_pandas
 from deploy.predictor import Predictor
 
 
@@ -20,7 +21,7 @@ class RawRowsModel:
 
         Raises DataError naming what is wrong.
         """
-        columns = {str(name): np.asarray(frame[name]) for name in frame}
+        columns = {str(name): of_pandas(frame[name]) for name in frame}
         labels = self._predictor.predict(columns).labels
         if self._predictor.preprocessing.target.kind != "multi_label":
             return np.asarray(labels)

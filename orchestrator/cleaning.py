@@ -9,8 +9,11 @@ import pandas as pd
 
 from configs.data import DataSpec
 from configs.errors import DataError
-from configs.preprocessing import MISSING_TEXTS, Columns, as_numbers, as_texts, misfits, text_array
+from configs.preprocessing import Columns, as_numbers, misfits, text_array
+from configs.preprocessing.rows import missing_labels, plain_order
 from configs.preprocessing.times import holds_times, is_missing, sort_keys
+from configs.preprocessing.values import LARGEST, read_numbers
+from configs.rules import ValueRules
 
 SHOWN = 5
 """So many of the rows that were left out are named."""
@@ -77,14 +80,19 @@ def _bad(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
     found: list[tuple[str, np.ndarray]] = []
     for name, feature in data.features.items():
         if feature.kind == "number":
-            found.append((f"{name!r} is no number, or infinite", _no_number(columns[name], missing_is_bad=False)))
+            found.append(
+                (
+                    f"{name!r} is no number, or infinite",
+                    _no_number(name, columns[name], data.read, missing_is_bad=False),
+                )
+            )
         elif feature.kind in {"tensor", "image"} and columns[name].dtype.kind == "f":
             infinite = ~np.isfinite(columns[name].reshape(len(columns[name]), -1)).all(axis=1)
             found.append((f"{name!r} is not finite", np.asarray(infinite)))
     found += _no_dates(columns, data)
     target = data.target.column
     if columns[target].ndim == 2:
-        numbers = np.stack([_lenient(column) for column in columns[target].T], axis=1)
+        numbers = np.stack([_lenient(target, column, data.read) for column in columns[target].T], axis=1)
         found.append(
             (
                 f"the target {target!r} is not what data.target.kind={data.target.kind} needs",
@@ -93,11 +101,10 @@ def _bad(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
         )
     elif data.target.kind == "number":
         # In a series a missing value may still be the past of others; its own window is left out later.
-        bad = _no_number(columns[target], missing_is_bad=data.window is None)
+        bad = _no_number(target, columns[target], data.read, missing_is_bad=data.window is None)
         found.append((f"the target {target!r} is no finite number", bad))
     elif data.target.kind != "multi_label":  # where a cell without a label is a row without labels
-        missing = np.array([text is None for text in as_texts(target, columns[target])], bool)
-        found.append((f"the target {target!r} is missing", missing))
+        found += missing_labels(columns[target], data)
     return found
 
 
@@ -106,7 +113,9 @@ def _no_dates(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
     found = []
     for name, feature in data.features.items():
         if feature.kind == "date":
-            missing = np.array([value is None for value in text_array(name, columns[name]).reshape(-1)], bool)
+            missing = np.array(
+                [value is None for value in text_array(name, columns[name], data.read.of_dates).reshape(-1)], bool
+            )
             found.append(
                 (f"{name!r} is not a date", ~(holds_times(name, columns[name], data.formats_of(name)) | missing))
             )
@@ -114,31 +123,27 @@ def _no_dates(columns: Columns, data: DataSpec) -> list[tuple[str, np.ndarray]]:
     by_time = data.split.column if data.split.by == "time" else None
     for name in dict.fromkeys(name for name in (order, by_time) if name):
         try:
-            bad = is_missing(sort_keys(name, columns[name], data.formats_of(name)))
+            plain = plain_order(name, columns[name], data.read)
+            bad = is_missing(sort_keys(name, plain, data.formats_of(name)))
         except DataError:
             bad = ~holds_times(name, columns[name], data.formats_of(name))
         found.append((f"{name!r} has no time to sort by", bad))
     return found
 
 
-def _lenient(values: np.ndarray) -> np.ndarray:
+def _lenient(column: str, values: np.ndarray, rules: ValueRules) -> np.ndarray:
     """(rows,) float64, NaN where a value is no number."""
-    return np.asarray(
-        pd.to_numeric(pd.Series(values).replace({"True": 1, "False": 0, True: 1, False: 0}), errors="coerce"),
-        np.float64,
-    )
+    return read_numbers(column, values, rules)[0]
 
 
-def _no_number(values: np.ndarray, *, missing_is_bad: bool) -> np.ndarray:
-    """(rows,) whether a value is neither a finite number nor (where that is allowed) missing."""
+def _no_number(name: str, values: np.ndarray, rules: ValueRules, *, missing_is_bad: bool) -> np.ndarray:
+    """(rows,) whether a value is neither a number that float32 can hold nor (where that is allowed) missing."""
     if values.dtype.kind in "iub":
         return np.zeros(len(values), bool)
-    numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(np.float64)
-    bad = ~np.isfinite(numbers)
-    if missing_is_bad:
-        return np.asarray(bad)
-    missing = pd.isna(values) | np.isin(values.astype(str), sorted(MISSING_TEXTS))
-    return np.asarray(bad & ~missing)
+    numbers, wrong = read_numbers(name, values, rules)
+    bad = wrong | (np.abs(numbers) > LARGEST)
+    bad = bad | np.isnan(numbers) if missing_is_bad else bad
+    return np.asarray(bad.reshape(len(values), -1).any(axis=1))
 
 
 def without_repeated(rows: Clean, data: DataSpec) -> Clean:

@@ -14,8 +14,17 @@ import pandas as pd
 from configs.data import DataSpec
 from configs.errors import DataError
 from configs.job import JobSpec
-from configs.preprocessing import BadValue, Columns, FittedTarget, Preprocessing, in_order, infer, plain_columns
-from configs.preprocessing.inference import kinds_shown
+from configs.preprocessing import (
+    BadValue,
+    Columns,
+    FittedTarget,
+    Fitter,
+    Preprocessing,
+    in_order,
+    infer,
+    plain_columns,
+)
+from configs.preprocessing.inference import kinds_shown, number_warnings
 from configs.preprocessing.windows import windows_of
 from configs.registered import Documents
 from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Clean, Dropped, clean, told, without_repeated
@@ -67,7 +76,7 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
     rows = clean(loaded.columns, data)
     offsets = tuple(offset_notes(rows.columns, data))
     with naming_rows(loaded, rows.source_rows):
-        rows = replace(rows, columns=plain_columns(rows.columns, data.features))
+        rows = replace(rows, columns=plain_columns(rows.columns, data))
         rows = without_repeated(rows, data) if data.drop_duplicates else rows
     with naming_rows(loaded, rows.source_rows):
         examples = make_examples(rows, data)
@@ -77,7 +86,9 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
         parts = split_columns(columns, labels, data.split, given, data.formats_of(data.split.column))
     with naming_rows(loaded, examples.source_rows[parts[TRAIN]]):
         training = {name: array[parts[TRAIN]] for name, array in columns.items()}
-        preprocessing = Preprocessing.fit(training, data, labels[parts[TRAIN]])
+        fitter = Fitter(data)
+        fitter.update(training, labels[parts[TRAIN]])
+        preprocessing = fitter.finish()
     if data.bad_rows == "skip":
         examples, parts = _with_known_labels(examples, parts, preprocessing.target)
         columns, labels = examples.columns, examples.labels
@@ -113,7 +124,7 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
             ),
             inferred="; ".join(filter(None, [told_target, inferred_kinds(data, meant, loaded.columns)])),
             loading=str(loading or ""),
-            notes=(*offsets, *examples.notes),
+            notes=(*inference_warnings(meant, data, loaded.columns), *offsets, *examples.notes),
         ),
     )
 
@@ -166,6 +177,16 @@ def inferred_kinds(data: DataSpec, given: DataSpec, columns: Columns) -> str:
         return ""
     taken = [*data.model_copy(update={"features": {}}).columns, data.target.column]
     return kinds_shown(data.features, [name for name in columns if name not in taken])
+
+
+def inference_warnings(asked: DataSpec, data: DataSpec, columns: Columns) -> tuple[str, ...]:
+    """One line for each column left open that may not be what it was taken for. asked: with features of kind auto."""
+    if not any(feature.kind == "auto" for feature in asked.features.values()):
+        return ()
+    taken = [*data.model_copy(update={"features": {}}).columns, data.target.column]
+    known = {name for name, feature in asked.features.items() if feature.kind != "auto"}
+    left_open = {name: values for name, values in columns.items() if name not in {*taken, *known}}
+    return tuple(number_warnings(data.features, left_open, data.read))
 
 
 def make_examples(rows: Clean, data: DataSpec) -> Examples:

@@ -100,6 +100,8 @@ def _sizes(spec: JobSpec, note: Callable[[str], None]) -> _Sizes:
     with chosen_loading(spec) as loading:
         if loading.streams:
             known = survey(spec, loading, in_turn, note)
+            for line in known.warnings:
+                note(line)
             row_bytes = known.like.take(slice(0, 1)).nbytes
             return _Sizes(str(loading), known.rows, row_bytes, 0, known.window_bytes, known.disk_bytes)
         ready = prepare(spec, loading)

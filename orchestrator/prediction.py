@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from configs.errors import DataError
-from configs.preprocessing import BadValue, Preprocessing
+from configs.preprocessing import BadValue, Preprocessing, exact_texts
 from deploy.models import download, find_version
 from deploy.predictor import Predictor
 from orchestrator.sources import BadRows, Block, Reading, blocks_of, joined_blocks
@@ -139,7 +139,7 @@ def _read(found: Found, fitted: Preprocessing, *, whole: bool) -> Iterator[Block
 def _identity(fitted: Preprocessing, block: Block, last: np.ndarray, found: Found) -> dict[str, Any]:
     """The columns that say which row of the block each prediction belongs to; none where line stands beside line."""
     if fitted.id is not None:
-        return {fitted.id: block.columns[fitted.id][last]}
+        return {fitted.id: exact_texts(fitted.id, block.columns[fitted.id], fitted.read)[last]}
     if _asked(fitted, found.format):
         return {FILE: block.columns[FILE][last]}
     several = len(found.files) > 1 and fitted.window is None  # windows are made of the rows of all files

@@ -10,15 +10,16 @@ from configs.preprocessing.dates import FittedDate, as_dates
 from configs.preprocessing.document import Fitter, Preprocessing, table_columns
 from configs.preprocessing.inference import infer
 from configs.preprocessing.numbers import FittedNumber
-from configs.preprocessing.rows import describe, plain_columns
+from configs.preprocessing.rows import describe, plain_columns, plain_features
 from configs.preprocessing.scaling import Scaling
 from configs.preprocessing.target_values import with_target
 from configs.preprocessing.targets import FittedTarget, Label, misfits
 from configs.preprocessing.tensors import FittedTensor
 from configs.preprocessing.texts import FittedText
 from configs.preprocessing.times import as_times, sort_keys
-from configs.preprocessing.values import MISSING_TEXTS, BadValue, Columns, as_numbers, as_texts, text_array, text_codes
+from configs.preprocessing.values import BadValue, Columns, as_numbers, as_texts, exact_texts, text_array, text_codes
 from configs.preprocessing.windows import in_order, window_starts
+from configs.rules import MISSING_TEXTS
 
 __all__ = [
     "FIRST_SEEN",
@@ -43,10 +44,12 @@ __all__ = [
     "as_texts",
     "as_times",
     "describe",
+    "exact_texts",
     "in_order",
     "infer",
     "misfits",
     "plain_columns",
+    "plain_features",
     "sort_keys",
     "table_columns",
     "text_array",

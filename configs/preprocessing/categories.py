@@ -1,16 +1,19 @@
 """Category columns: texts as codes, as one column per value, or as places of a stable hash."""
 
 import zlib
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from configs.features import CategoryFeature
+from configs.preprocessing.cells import Lookup, key_of, text_of
 from configs.preprocessing.hot import write_hot
+from configs.preprocessing.raw import objects
 from configs.preprocessing.scaling import Scaling
 from configs.preprocessing.sketches import Counts, Moments
-from configs.preprocessing.values import objects, text_codes
+from configs.preprocessing.values import text_codes
 from configs.spec import Spec
 
 UNSEEN, MISSING, FIRST_SEEN = 0, 1, 2
@@ -29,6 +32,8 @@ class FittedCategory(Spec):
     fill: str | None = None
     """The value that a missing one counts as."""
     as_input: bool = False
+    hash_values: bool = False
+    """Whether the hash is of the value that a text stands for: 3.1 and 3.10 are one. Not so in models of old."""
     width: int | None = None
     """Values per row where each row is a window."""
 
@@ -70,9 +75,11 @@ class FittedCategory(Spec):
         if text is None:
             return MISSING
         if self.encode == "hash":
+            text = (key_of(text) if self.hash_values else None) or text
             # CRC-32: the same on every machine and in every version, unlike Python's own hash.
             return FIRST_SEEN + zlib.crc32(text.encode("utf-8", "surrogatepass")) % self.buckets
-        return self._code_of.get(text, UNSEEN)
+        place = self._lookup(text)
+        return UNSEEN if place is None else FIRST_SEEN + place
 
     def unseen(self, column: str, values: np.ndarray) -> int:
         """How many values training never showed."""
@@ -81,8 +88,8 @@ class FittedCategory(Spec):
         return int(np.array(unseen, np.int64)[places].sum())
 
     @cached_property
-    def _code_of(self) -> dict[str, int]:
-        return {text: code for code, text in enumerate(self.values, FIRST_SEEN)}
+    def _lookup(self) -> Lookup:
+        return Lookup(self.values)
 
     def _parts(self, text: str | None) -> list[str | None]:
         return split(text, self.separator) if self.encode == "multi_hot" else [text]
@@ -109,7 +116,11 @@ def joined(values: np.ndarray, separator: str) -> np.ndarray:
     kinds = (list, tuple, np.ndarray)
     if not any(isinstance(value, kinds) for value in values):
         return values
-    return objects([separator.join(map(str, value)) if isinstance(value, kinds) else value for value in values])
+    return objects([_joined(value, separator) if isinstance(value, kinds) else value for value in values])
+
+
+def _joined(values: Iterable[Any], separator: str) -> str:
+    return separator.join(text for text in map(text_of, values) if text is not None)
 
 
 class CategoryFitter:
@@ -157,6 +168,7 @@ class CategoryFitter:
             separator=spec.separator,
             fill=fill,
             as_input=spec.as_input,
+            hash_values=hashes,
             width=self._width,
         )
         if spec.encode != "ordinal" or spec.as_input:

@@ -11,11 +11,11 @@ from configs.features import TABLE
 from configs.preprocessing.categories import CategoryFitter, FittedCategory
 from configs.preprocessing.dates import DateFitter, FittedDate
 from configs.preprocessing.numbers import FittedNumber, NumberFitter
-from configs.preprocessing.rows import json_column
+from configs.preprocessing.rows import json_column, plain_columns, plain_features, plain_order
 from configs.preprocessing.targets import FittedTarget, TargetFitter
 from configs.preprocessing.tensors import FittedTensor, TensorFitter
 from configs.preprocessing.texts import FittedText, TextFitter
-from configs.preprocessing.values import Columns
+from configs.preprocessing.values import Columns, text_array
 from configs.preprocessing.windows import window_starts
 from configs.source import Format, ReadSpec
 from configs.spec import Spec
@@ -42,9 +42,9 @@ class Preprocessing(Spec):
 
     @classmethod
     def fit(cls, columns: Columns, spec: DataSpec, labels: np.ndarray | None = None) -> "Preprocessing":
-        """Fit on the training rows only. labels: of the target, where they are not its column (a series' windows)."""
+        """Fit on raw training rows only. labels: of the target, where they are not its column (a series' windows)."""
         fitter = Fitter(spec)
-        fitter.update(columns, labels)
+        fitter.update(plain_columns(columns, spec), labels)
         return fitter.finish()
 
     def transform(self, columns: Columns) -> dict[str, np.ndarray]:
@@ -57,6 +57,10 @@ class Preprocessing(Spec):
         absent = [name for name in self.features if name not in columns]
         if absent:
             raise DataError(f"column {absent[0]!r} is missing; got {', '.join(columns) or 'no columns'}")
+        return self._inputs(plain_features(columns, self.features, self.read))
+
+    def _inputs(self, columns: Columns) -> dict[str, np.ndarray]:
+        """What `transform` gives of plain columns."""
         inputs = {
             name: fitted.transform(name, columns[name])
             for name, fitted in self.features.items()
@@ -68,8 +72,8 @@ class Preprocessing(Spec):
         return inputs
 
     def transform_most(self, columns: Columns) -> tuple[dict[str, np.ndarray], dict[str, FittedTensor]]:
-        """What `transform` gives, but images and tensors of bytes as they are, and what each of these is still to go
-        through: float32 takes four times the memory."""
+        """What `transform` gives of plain columns, but images and tensors of bytes as they are, and what each of these
+        is still to go through: float32 takes four times the memory."""
         later = {
             name: fitted
             for name, fitted in self.features.items()
@@ -79,7 +83,7 @@ class Preprocessing(Spec):
             fitted.require_shape(name, columns[name])
         now = {name: fitted for name, fitted in self.features.items() if name not in later}
         inputs = {name: columns[name] for name in later}
-        return inputs | self.model_copy(update={"features": now}).transform(columns), later
+        return inputs | self.model_copy(update={"features": now})._inputs(columns), later
 
     @property
     def columns(self) -> list[str]:
@@ -94,14 +98,18 @@ class Preprocessing(Spec):
         """
         if self.window is None:
             return {name: columns[name] for name in self.features}, np.arange(len(next(iter(columns.values()))))
-        formats = self.dates.get(self.window.order or "", ())
-        rows = window_starts(columns, self.window, ahead=0, formats=formats)
+        window, plain = self.window, plain_features(columns, self.features, self.read)
+        if window.order is not None and window.order not in self.features:
+            plain[window.order] = plain_order(window.order, columns[window.order], self.read)
+        if window.group is not None:
+            plain[window.group] = text_array(window.group, columns[window.group], self.read)
+        rows = window_starts(plain, window, ahead=0, formats=self.dates.get(window.order or "", ()))
         return {name: columns[name][rows] for name in self.features}, rows[:, -1]
 
     def unseen(self, columns: Columns) -> dict[str, int]:
         """How many values of each category column training never showed; columns without one are left out."""
         counts = {
-            name: fitted.unseen(name, columns[name])
+            name: fitted.unseen(name, plain_features(columns, {name: fitted}, self.read)[name])
             for name, fitted in self.features.items()
             if fitted.kind == "category" and fitted.encode != "hash"
         }
@@ -181,7 +189,7 @@ class Fitter:
                 fitter.expect(rows)
 
     def update(self, columns: Columns, labels: np.ndarray | None = None) -> None:
-        """Learn from the next rows; labels as for `Preprocessing.fit`.
+        """Learn from the next rows, as `plain_columns` gives them; labels as for `Preprocessing.fit`.
 
         Raises DataError naming the column, and the row of this block that is wrong.
         """

@@ -18,7 +18,9 @@ from configs.features import (
     TextFeature,
 )
 from configs.preprocessing.dates import as_dates
-from configs.preprocessing.values import Columns, as_numbers, text_codes
+from configs.preprocessing.number_texts import advice
+from configs.preprocessing.values import Columns, as_numbers, text_array, text_codes
+from configs.rules import USUAL, ValueRules
 
 SAMPLE_ROWS = 10_000
 """Values are looked at from the start of the column."""
@@ -41,7 +43,7 @@ def infer(columns: Columns, data: DataSpec) -> DataSpec:
     others = [name for name in columns if name not in {*data.features, *_taken(data)}]
     for name, feature in data.features.items():
         if name == EVERY_OTHER:
-            found = {other: kind_of(other, columns[other], data.dates.get(other, ())) for other in others}
+            found = {other: kind_of(other, columns[other], data.read, data.dates.get(other, ())) for other in others}
             table = any(kind is not None and kind.kind in TABLE_KINDS for kind in found.values())
             features |= {
                 other: kind
@@ -49,7 +51,7 @@ def infer(columns: Columns, data: DataSpec) -> DataSpec:
                 if kind is not None and not (table and kind.kind == "text")
             }
         elif feature.kind == "auto":
-            kind = kind_of(name, columns[name], data.dates.get(name, ()))
+            kind = kind_of(name, columns[name], data.read, data.dates.get(name, ()))
             if kind is None:
                 raise DataError(f"feature {name!r}: its values fit no kind; give the kind, or remove the feature")
             features[name] = kind
@@ -64,12 +66,12 @@ def _taken(data: DataSpec) -> set[str]:
     return {*data.model_copy(update={"features": {}}).columns, data.target.column}
 
 
-def kind_of(column: str, values: np.ndarray, formats: tuple[str, ...] = ()) -> Any:
+def kind_of(column: str, values: np.ndarray, rules: ValueRules = USUAL, formats: tuple[str, ...] = ()) -> Any:
     """The feature a column would be, or None where it says nothing. formats: of dates, where the job says so."""
-    return DateFeature(formats=formats) if formats else _by_values(column, values)
+    return DateFeature(formats=formats) if formats else _by_values(column, values, rules)
 
 
-def _by_values(column: str, values: np.ndarray) -> Any:
+def _by_values(column: str, values: np.ndarray, rules: ValueRules) -> Any:
     if values.dtype != object and values.ndim in (3, 4):
         return ImageFeature() if values.dtype == np.uint8 else TensorFeature()
     if values.dtype != object and values.ndim == 2:
@@ -77,13 +79,13 @@ def _by_values(column: str, values: np.ndarray) -> Any:
     sample = values[:SAMPLE_ROWS]
     if sample.dtype.kind == "M":
         return DateFeature()
-    places, texts = text_codes(column, sample)
+    places, texts = text_codes(column, sample, rules.of_dates)
     distinct = len({texts[place] for place in np.unique(places)} - {None})
     if distinct < 2:
         return None
-    if _reads(as_numbers, column, sample):
-        return None if _counts_rows(as_numbers(column, sample)) else NumberFeature()
-    if _reads(as_dates, column, sample):
+    if _reads(as_numbers, column, sample, rules):
+        return None if _counts_rows(as_numbers(column, sample, rules)) else NumberFeature()
+    if _reads(as_dates, column, text_array(column, sample, rules.of_dates)):
         return DateFeature()
     words = np.mean([len(text.split()) for text in texts if text is not None])
     if distinct <= MAX_CATEGORIES and (words < WORDS or distinct <= len(sample) / 10):
@@ -96,12 +98,35 @@ def _counts_rows(numbers: np.ndarray) -> bool:
     return numbers.ndim == 1 and len(numbers) >= MIN_COUNTED and bool((np.diff(numbers) == 1).all())
 
 
-def _reads(read: Any, column: str, values: np.ndarray) -> bool:
+def _reads(read: Any, column: str, values: np.ndarray, *rules: ValueRules) -> bool:
     try:
-        read(column, values)
+        read(column, values, *rules)
     except DataError:
         return False
     return True
+
+
+def number_warnings(features: Mapping[str, Any], columns: Columns, rules: ValueRules) -> list[str]:
+    """One line for each column that would be numbers but for a mark or a sign: what it was taken for, and which option
+    reads it. features: those that were inferred, by column; a column that has none was left out."""
+    found = []
+    for name, values in columns.items():
+        feature = features.get(name)
+        if (
+            values.dtype != object
+            or values.ndim != 1
+            or (feature is not None and feature.kind not in {"category", "text"})
+        ):
+            continue
+        texts = [text for text in text_array(name, values[:SAMPLE_ROWS], rules.of_dates).tolist() if text is not None]
+        options = advice(list(dict.fromkeys(texts)), rules) if texts else None
+        if options is not None:
+            taken = "left out" if feature is None else f"taken for a {feature.kind}"
+            found.append(
+                f"column {name!r} is {taken}, but all {len(texts)} values looked at seem to be numbers, such as "
+                f"{texts[0]!r}; to read them set {options}"
+            )
+    return found
 
 
 def kinds_shown(features: Mapping[str, Any], columns: Iterable[str]) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 
 from configs.errors import DataError
 from configs.features import TargetSpec
-from configs.preprocessing.values import Columns, objects
+from configs.preprocessing.raw import objects
+from configs.preprocessing.values import Columns
 
 SEPARATOR = "|"
 LISTS = (list, tuple, np.ndarray)

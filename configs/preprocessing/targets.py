@@ -1,6 +1,7 @@
 """The target: labels to integers or to an output each and back, or numbers, one or several per row."""
 
 import re
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -8,6 +9,7 @@ from pydantic import model_validator
 
 from configs.errors import DataError
 from configs.features import TargetSpec
+from configs.preprocessing.cells import Lookup
 from configs.preprocessing.hot import hot
 from configs.preprocessing.sketches import Counts
 from configs.preprocessing.target_values import SEPARATOR
@@ -73,10 +75,10 @@ class FittedTarget(Spec):
         """(rows,) labels -> (rows,) whether all of a row's labels were shown in training; a number always is."""
         if self.classes is None or values.ndim == 2:
             return np.ones(len(values), bool)
-        classes = {str(label) for label in self.classes}
         places, texts = text_codes(self.column, values)
         nothing = [] if self.kind == "multi_label" else [""]
-        return np.asarray(np.array([classes.issuperset(self._parts(text) or nothing) for text in texts])[places])
+        known = [all(self._lookup(part) is not None for part in self._parts(text) or nothing) for text in texts]
+        return np.asarray(np.array(known)[places])
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         """(rows,) labels -> (rows,) int64 classes or float32 numbers; (rows, outputs) float32 where a row has several.
@@ -139,6 +141,13 @@ class FittedTarget(Spec):
         cleaned = [self.clean(part.strip() if part and self.kind == "multi_label" else part) for part in several]
         return [part for part in cleaned if part is not None]
 
+    def _code(self, label: str | None) -> int | None:
+        return None if label is None else self._lookup(label)
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup([str(label) for label in self.classes or ()])
+
     def _numbers(self, values: np.ndarray) -> np.ndarray:
         if values.shape[1:] != (() if self.width is None else (self.width,)):
             expected = "one number" if self.width is None else f"{self.width} numbers"
@@ -159,16 +168,16 @@ class FittedTarget(Spec):
         return numbers.astype(np.float32)
 
     def _several(self, values: np.ndarray) -> np.ndarray:
-        known = {str(label): code for code, label in enumerate(self.classes or ())}
         places, texts = text_codes(self.column, values)
-        table = np.zeros((len(texts), len(known)), np.float32)
+        table = np.zeros((len(texts), len(self.classes or ())), np.float32)
         unknown: dict[int, str] = {}
         for row, text in enumerate(texts):
             for part in self._parts(text):
-                if part in known:
-                    table[row, known[part]] = 1
-                else:
+                place = self._lookup(part)
+                if place is None:
                     unknown[row] = part
+                else:
+                    table[row, place] = 1
         bad = np.flatnonzero(np.isin(places, list(unknown)))
         if bad.size:
             what = f"{unknown[int(places[bad[0]])]!r}, which the training part never shows,"
@@ -178,10 +187,10 @@ class FittedTarget(Spec):
     def _classes(self, values: np.ndarray) -> np.ndarray:
         if values.ndim != 1:
             raise DataError(f"target {self.column!r} has shape {values.shape[1:]} per row, expected one label")
-        known = {str(label): code for code, label in enumerate(self.classes or ())}
         places, texts = text_codes(self.column, values)
         cleaned = [self.clean(text) for text in texts]
-        codes = np.array([-1 if text is None else known.get(text, -1) for text in cleaned], np.int64)[places]
+        known = [self._code(text) for text in cleaned]
+        codes = np.array([-1 if code is None else code for code in known], np.int64)[places]
         bad = np.flatnonzero(codes < 0)
         if bad.size:
             text = cleaned[places[bad[0]]]

@@ -53,7 +53,7 @@ def split_words(
     """Return (words, rows): all words in order, and the number of the row (from 0) that each stands in."""
     if values.ndim != 1:
         raise DataError(f"column {column!r} has shape {values.shape[1:]} per row, expected one text")
-    places, texts = text_codes(column, values)
+    places, texts = text_codes(column, values, exact=True)
     array = pa.array(texts, pa.large_string())
     if lower:
         array = pc.utf8_lower(array)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from configs.dates import EPOCHS, ISO, UNITS_NS
 from configs.preprocessing.values import as_numbers, bad_value, flat, text_codes
+from configs.rules import USUAL
 
 REACH = (np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us"))
 """What nanoseconds reach; dates outside of it are kept in microseconds."""
@@ -34,7 +35,7 @@ def as_times(column: str, values: np.ndarray, formats: Sequence[str] = (), hint:
     """
     if values.dtype.kind == "M":
         return finest(flat(column, values)).reshape(values.shape)
-    places, texts = text_codes(column, values)
+    places, texts = text_codes(column, values, USUAL)
     found = times_of(texts, (*formats, DASHED if formats else ISO))
     wrong = np.isnat(found) & np.array([text is not None for text in texts])
     bad = np.flatnonzero(wrong[places].reshape(-1))
@@ -49,7 +50,7 @@ def holds_times(column: str, values: np.ndarray, formats: Sequence[str] = ()) ->
     """(rows,) whether a value is a date in one of the formats; a missing one is none."""
     if values.dtype.kind == "M":
         return np.asarray(~np.isnat(values))
-    places, texts = text_codes(column, values)
+    places, texts = text_codes(column, values, USUAL)
     return np.asarray(~np.isnat(times_of(texts, (*formats, DASHED if formats else ISO))[places]))
 
 
@@ -172,7 +173,7 @@ def with_offset(texts: Iterable[str | None]) -> tuple[int, int]:
 def dates_hint(column: str, values: np.ndarray) -> str:
     """What to add to an error about dates in a column: the key that says how they are written, with a format that fits
     where one is found."""
-    guess = likely_format(text_codes(column, values)[1])
+    guess = likely_format(text_codes(column, values, USUAL)[1])
     if guess is None:
         return f'. Fix the row, or say how dates are written with data.dates, such as {{{column}: "%d/%m/%Y"}}'
     return f'. Say how they are written with data.dates: {{{column}: "{guess}"}}'

@@ -4,8 +4,8 @@ A column is (rows,) or, where each row is a window of a series, (rows, width). W
 it cannot read goes value by value, which also finds the row that an error names.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,21 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import DataError
+from configs.preprocessing.cells import exact_text_of, folded, is_missing, text_of
+from configs.preprocessing.number_texts import advice, read_texts
+from configs.preprocessing.raw import objects
+from configs.rules import USUAL, ValueRules
 
 Columns = Mapping[str, np.ndarray]
 """Raw rows by column: each array has the rows as its first axis; text is object dtype with None where missing."""
 
-MISSING_TEXTS = frozenset(
-    [
-        *("", "null", "NULL", "NA", "N/A", "n/a", "nan", "NaN", "-nan", "-NaN"),
-        *("#N/A", "#N/A N/A", "#NA", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-    ]
-)
-"""Texts that mean a missing value, in a CSV file as in the text of a pandas column or a JSON row."""
-TRUTH = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
-"""One spelling for what is true in JSON, True in pandas and TRUE in a spreadsheet."""
-WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0")
-"""How pandas writes a whole number in a column that lacks some values; not 007.0, not 3.10."""
 LARGEST = float(np.finfo(np.float32).max)
 """What a model input can hold."""
 FIX = "; mend or remove the row"
@@ -85,18 +78,40 @@ def _largest(numbers: np.ndarray) -> float:
     return float(max(np.fmax.reduce(flat_numbers, initial=0.0), -np.fmin.reduce(flat_numbers, initial=0.0)))
 
 
-def as_numbers(column: str, values: np.ndarray) -> np.ndarray:
+def as_numbers(column: str, values: np.ndarray, rules: ValueRules = USUAL) -> np.ndarray:
     """Numbers, numeric text or None -> float64 of the same shape, missing as NaN. Raises DataError naming the row."""
+    numbers, wrong = read_numbers(column, values, rules)
+    bad = np.flatnonzero(wrong)
+    if bad.size:
+        raise bad_value(column, values, bad[0], f"{_shown(values, bad[0])}, expected a number{_fix(values, rules)}")
+    _require_finite(column, values, numbers)
+    return numbers.reshape(values.shape)
+
+
+def _shown(values: np.ndarray, index: int) -> str:
+    return f"got {values.reshape(-1).tolist()[index]!r:.60}"
+
+
+def _fix(values: np.ndarray, rules: ValueRules) -> str:
+    """Which option would read the texts that are no numbers, and those that are; nothing where there is none."""
+    texts = [text for text in values.reshape(-1).tolist() if isinstance(text, str)]
+    known = [text for text in dict.fromkeys(texts) if text.strip() not in rules.missing_in_numbers]
+    found = advice(known, rules) if known else None
+    return f"; set {found}" if found else ""
+
+
+def read_numbers(column: str, values: np.ndarray, rules: ValueRules) -> tuple[np.ndarray, np.ndarray]:
+    """Return (flat float64, NaN where missing or wrong; flat mask of the values that are no numbers)."""
     plain = flat(column, values)
     if plain.dtype.kind in "mM":
         raise DataError(f"column {column!r} holds dates or durations; make it a date, or a number before training")
     if plain.dtype.kind in "iufb":
-        numbers = plain.astype(np.float64, copy=False)
+        numbers, wrong = plain.astype(np.float64, copy=False), np.zeros(len(plain), bool)
     else:
-        quick = _quick_numbers(plain)
-        numbers = _slow_numbers(column, values, plain) if quick is None else quick
-    _require_finite(column, values, numbers)
-    return numbers.reshape(values.shape)
+        numbers, wrong = _quick_numbers(plain, rules) or _slow_numbers(plain, rules)
+    if rules.missing_numbers:
+        numbers = np.where(np.isin(numbers, rules.missing_numbers), np.nan, numbers)
+    return numbers, wrong
 
 
 def _require_finite(column: str, values: np.ndarray, numbers: np.ndarray) -> None:
@@ -109,79 +124,95 @@ def _require_finite(column: str, values: np.ndarray, numbers: np.ndarray) -> Non
     require_small(column, numbers.reshape(values.shape), numbers)
 
 
-def _quick_numbers(plain: np.ndarray) -> np.ndarray | None:
-    """Numbers by Arrow, or None where it does not read all of them as Python would."""
+def _quick_numbers(plain: np.ndarray, rules: ValueRules) -> tuple[np.ndarray, np.ndarray] | None:
+    """All texts, or all numbers, by Arrow; None where they are mixed."""
     try:
         array = pa.array(plain, from_pandas=True)
-        if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-            array = pc.if_else(pc.is_in(array, _MISSING), None, array)
-        elif not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or _is_null(array.type)):
-            return None
-        numbers = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except (pa.ArrowException, OverflowError, UnicodeError):
         return None
-    return np.asarray(numbers, np.float64)
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return read_texts(array.cast(pa.large_string()), rules)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind) or pa.types.is_boolean(kind):
+        numbers = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return np.asarray(numbers, np.float64), np.zeros(len(plain), bool)
+    return None
 
 
-def _is_null(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_null(kind) or pa.types.is_boolean(kind))
+def _slow_numbers(plain: np.ndarray, rules: ValueRules) -> tuple[np.ndarray, np.ndarray]:
+    values = [_decoded(value) for value in plain.tolist()]
+    is_text = np.array([isinstance(value, str) for value in values], bool)
+    numbers, wrong = np.full(len(values), np.nan), np.zeros(len(values), bool)
+    for index in np.flatnonzero(~is_text):
+        try:
+            numbers[index] = _number_of(values[index])
+        except (TypeError, ValueError, OverflowError):
+            wrong[index] = True
+    texts = [str(values[index]).encode("utf-8", "replace").decode() for index in np.flatnonzero(is_text)]
+    numbers[is_text], wrong[is_text] = read_texts(pa.array(texts, pa.large_string()), rules)
+    return numbers, wrong
 
 
-_MISSING = pa.array(sorted(MISSING_TEXTS))
+def _decoded(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _slow_numbers(column: str, values: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    return np.array([_as_number(column, values, index, value) for index, value in enumerate(plain.tolist())], float)
-
-
-def _as_number(column: str, values: np.ndarray, index: int, value: Any) -> float:
-    if value is None or (isinstance(value, str) and value in MISSING_TEXTS):
+def _number_of(value: Any) -> float:
+    if is_missing(value):
         return np.nan
-    if isinstance(value, str) and (value in TRUTH or value in TRUTH.values()):
-        return float(TRUTH.get(value, value) == "True")
-    try:
+    if isinstance(value, int | float | Decimal | np.number | np.bool_) and not isinstance(value, np.timedelta64):
         return float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise bad_value(column, values, index, f"got {value!r:.60}, expected a number") from error
+    raise TypeError("no number")
 
 
-def as_texts(column: str, values: np.ndarray) -> list[str | None]:
-    """(rows,) -> texts, one for the same value in CSV, JSON and pandas: 3, 3.0 and '3.0' give '3', true and 'true'
-    give 'True', None, NaN and MISSING_TEXTS give None. Every other text stays as it is.
-
-    Raises DataError naming the row that holds a list or an object.
-    """
-    return list(text_array(column, values).tolist())
+def as_texts(column: str, values: np.ndarray, rules: ValueRules | None = None) -> list[str | None]:
+    """What `text_codes` gives, as a list."""
+    return list(text_array(column, values, rules).tolist())
 
 
-def text_array(column: str, values: np.ndarray) -> np.ndarray:
-    """What `as_texts` gives, as an object array of the same shape."""
-    codes, texts = text_codes(column, values)
+def text_array(column: str, values: np.ndarray, rules: ValueRules | None = None, *, exact: bool = False) -> np.ndarray:
+    """What `text_codes` gives, as an object array of the same shape."""
+    codes, texts = text_codes(column, values, rules, exact=exact)
     return np.asarray(objects(texts)[codes])
 
 
-def objects(values: list[Any]) -> np.ndarray:
-    """(len(values),) object array, whatever the values are."""
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
+def text_codes(
+    column: str, values: np.ndarray, rules: ValueRules | None = None, *, exact: bool = False
+) -> tuple[np.ndarray, list[str | None]]:
+    """Return (codes, texts): the text of each value is texts[code], the same whatever carried the value.
 
-
-def text_codes(column: str, values: np.ndarray) -> tuple[np.ndarray, list[str | None]]:
-    """Return (codes, texts): the text of `as_texts` at each place is texts[code].
-
+    3, 3.0 and '3.00' give '3', true and 'true' give 'True', None, NaN and NaT give None; every other text stays as it
+    is. exact: texts stay altogether as they are. rules: of raw values, which say what texts are missing and trim them;
+    None where that was done already.
     codes: integers of the column's shape. A text may have several codes, and the last one is None.
+    Raises DataError naming the row that holds a list or an object.
     """
     plain = flat(column, values)
-    if plain.dtype.kind == "M":
-        found, codes = np.unique(plain, return_inverse=True)
-        dates = np.datetime_as_string(found, unit="auto").tolist()
-        return codes.reshape(values.shape), [None if text == "NaT" else text for text in dates] + [None]
     encoded = _encoded(plain)
     if encoded is None:
-        return _slow_codes(column, values, plain)
-    codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
-    return codes.reshape(values.shape), [*_texts_of(encoded.dictionary), None]
+        codes, texts = _slow_codes(column, values, plain, exact=exact)
+    else:
+        codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
+        texts = [*_texts_of(encoded.dictionary, exact=exact), None]
+    if rules is not None:
+        texts = [ruled(text, rules, exact=exact) for text in texts]
+    return codes.reshape(values.shape), texts
+
+
+def exact_texts(column: str, values: np.ndarray, rules: ValueRules) -> np.ndarray:
+    """The texts of an id: 007 is 007, NA is NA."""
+    codes, texts = text_codes(column, values, exact=True)
+    return np.asarray(objects([text.strip() if text and rules.trim else text or None for text in texts])[codes])
+
+
+def ruled(text: str | None, rules: ValueRules, *, exact: bool = False) -> str | None:
+    """A text as the rules of the job have it: trimmed, or None where it means a missing value."""
+    if text is None:
+        return None
+    missing = rules.missing_texts
+    if rules.trim and text != (trimmed := text.strip()):
+        text = trimmed if exact else folded(trimmed)
+    return None if text in missing or (rules.missing and folded(text) in missing) else text
 
 
 def _encoded(plain: np.ndarray) -> pa.DictionaryArray | None:
@@ -189,49 +220,58 @@ def _encoded(plain: np.ndarray) -> pa.DictionaryArray | None:
     kind = plain.dtype.kind
     try:
         if kind == "f" and plain.dtype.itemsize <= 8:
-            array = pa.array(plain.astype(np.float64, copy=False), from_pandas=True)
-        elif kind in "iu":
+            array = pa.array(plain.astype(np.float32) if plain.dtype.itemsize < 4 else plain, from_pandas=True)
+        elif kind in "iub":
             array = pa.array(plain)
         elif kind in "OUT":
-            array = pa.array(plain, type=pa.large_string(), from_pandas=True)
+            array = _texts_or_whole_numbers(plain)
+        elif kind in "mM":
+            array = pa.array(plain)
         else:
             return None
-    except (pa.ArrowException, UnicodeError, TypeError):
+    except (pa.ArrowException, UnicodeError, TypeError, OverflowError):
         return None
-    return array.dictionary_encode()
+    return None if array is None else array.dictionary_encode()
 
 
-def _texts_of(dictionary: pa.Array) -> list[str | None]:
-    texts = dictionary.to_pylist()
+def _texts_or_whole_numbers(plain: np.ndarray) -> pa.Array | None:
+    try:
+        return pa.array(plain, type=pa.large_string(), from_pandas=True)
+    except (pa.ArrowException, UnicodeError, TypeError):
+        array = pa.array(plain, from_pandas=True)
+    return array if pa.types.is_integer(array.type) or pa.types.is_boolean(array.type) else None
+
+
+def _texts_of(dictionary: pa.Array, *, exact: bool) -> list[str | None]:
     if not pa.types.is_large_string(dictionary.type):
-        return [_as_text(value) for value in texts]
+        return _values_of(dictionary)
+    texts = list(dictionary.to_pylist())
+    if exact:
+        return texts
     # Few texts change: Arrow finds them.
-    changes = pc.or_(
-        pc.is_in(dictionary, pa.array([*sorted(MISSING_TEXTS), *TRUTH], pa.large_string())),
-        pc.match_substring_regex(dictionary, r"\A-?(0|[1-9][0-9]*)\.0\z"),
-    )
+    changes = pc.match_substring_regex(dictionary, r"\A(-?(0|[1-9][0-9]*)\.0+|true|TRUE|false|FALSE)\z")
     for index in np.flatnonzero(changes.to_numpy(zero_copy_only=False)):
-        texts[index] = _as_text(texts[index])
-    return list(texts)
+        texts[index] = folded(texts[index])
+    return texts
 
 
-def _slow_codes(column: str, values: np.ndarray, plain: np.ndarray) -> tuple[np.ndarray, list[str | None]]:
+def _values_of(dictionary: pa.Array) -> list[str | None]:
+    """Numbers keep their type: 0.1 of 32 bits is 0.1, and nanoseconds stay."""
+    values = dictionary.to_numpy(zero_copy_only=False)
+    return [text_of(value) for value in values]
+
+
+def _slow_codes(
+    column: str, values: np.ndarray, plain: np.ndarray, *, exact: bool
+) -> tuple[np.ndarray, list[str | None]]:
     places: dict[str | None, int] = {}
     codes = np.empty(len(plain), np.int64)
-    for index, value in enumerate(plain.tolist()):
-        if isinstance(value, list | tuple | dict | np.ndarray):
-            raise bad_value(column, values, index, f"got {value!r:.60}, expected text or a number")
-        codes[index] = places.setdefault(_as_text(value), len(places))
+    read: Callable[[Any], str | None] = exact_text_of if exact else text_of
+    for index, value in enumerate(plain):
+        try:
+            codes[index] = places.setdefault(read(value), len(places))
+        except TypeError as error:
+            raise bad_value(column, values, index, f"got {value!r:.60}, expected text or a number") from error
+        except UnicodeDecodeError as error:
+            raise bad_value(column, values, index, f"got {value!r:.60}, which is not UTF-8 text") from error
     return codes.reshape(values.shape), [*places, None]
-
-
-def _as_text(value: Any) -> str | None:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    if text in MISSING_TEXTS:
-        return None
-    whole = WHOLE_FLOAT.fullmatch(text)
-    return str(int(whole[1])) if whole else TRUTH.get(text, text)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from configs.errors import DataError, one_line
+from configs.preprocessing.raw import of_numpy
 from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
 from orchestrator.sources.places import COMPRESSIONS, File
 
@@ -75,7 +76,7 @@ def _npz_rows(members: "dict[str, _Member]", file: File, reading: Reading) -> It
         columns = {}
         for name, member in members.items():
             with _naming(file, name):
-                columns[name] = _plain(member.take(min(step, rows - start)))
+                columns[name] = of_numpy(member.take(min(step, rows - start)))
         yield Block(columns, file.name, start + 1)
 
 
@@ -141,13 +142,6 @@ def _naming(file: File, name: str = "") -> Iterator[None]:
         if "allow_pickle" in str(error):
             raise DataError(f"{where}: holds Python objects, which are never loaded; save numbers or texts") from error
         raise DataError(f"{where}: cannot be read as npz: {one_line(error)}") from error
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    """Texts as objects, booleans as integers; numbers as they are."""
-    if array.dtype.kind == "U":
-        return array.astype(object)
-    return array.astype(np.int64) if array.dtype.kind == "b" else array
 
 
 class _Idx:

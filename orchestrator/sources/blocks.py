@@ -11,6 +11,7 @@ import pyarrow as pa
 from configs.data import DataSpec
 from configs.errors import DataError
 from configs.features import EVERY_OTHER
+from configs.preprocessing.raw import objects, of_arrow, of_lists, of_values
 from configs.source import ReadSpec
 
 Kind = Literal["text", "number", "array", "image"]
@@ -171,63 +172,13 @@ def separator_hint(header: str) -> str:
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
-def from_arrow(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Numbers as float64 (missing as NaN) or int64, everything else as objects with None."""
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int64())
-    if pa.types.is_null(column.type):
-        return np.full(len(column), None, object)
-    if pa.types.is_integer(column.type) and not column.null_count:
-        return np.asarray(column.to_numpy())
-    if pa.types.is_floating(column.type):
-        return np.asarray(column.to_numpy(zero_copy_only=False))
-    if pa.types.is_integer(column.type):
-        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return _other_from_arrow(column)
-
-
-def _other_from_arrow(column: Any) -> np.ndarray:
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _other_from_arrow(column.cast(kind.storage_type)).reshape(len(column), *getattr(kind, "shape", [-1]))
-    if pa.types.is_dictionary(kind):
-        return from_arrow(column.cast(kind.value_type))
-    if pa.types.is_decimal(kind):
-        return from_arrow(column.cast(pa.float64()))
-    if pa.types.is_fixed_size_list(kind) and pa.types.is_primitive(kind.value_type) and not column.null_count:
-        values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        flat = values.flatten()
-        if not flat.null_count:
-            return np.asarray(flat.to_numpy()).reshape(len(column), kind.list_size)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return from_values(column.to_pylist(), "array")
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_string(kind)):
-        column = column.cast(pa.string())
-    return np.asarray(column.to_numpy(zero_copy_only=False))
+def from_arrow(column: pa.Array | pa.ChunkedArray, kind: Kind | None = None) -> np.ndarray:
+    """An Arrow column as a raw array; kind: how the job uses it, where it says so."""
+    return of_arrow(column, as_number=kind == "number")
 
 
 def from_values(values: list[Any], kind: Kind | None) -> np.ndarray:
     """Python values of a column -> an array: of numbers where all are, else of objects with None."""
     if kind in {"array", "image"} or (kind is None and values and all(isinstance(value, list) for value in values)):
-        try:
-            array = np.asarray(values)
-            if array.dtype.kind in "iufb" and array.ndim > 1:
-                return array
-        except ValueError:
-            pass  # the rows differ in shape
-    elif kind != "text" and all(isinstance(value, int | float | None) for value in values):
-        return _numbers(values)
-    objects = np.empty(len(values), object)
-    objects[:] = values
-    return objects
-
-
-def _numbers(values: list[Any]) -> np.ndarray:
-    if None in values:
-        if all(value is None for value in values):
-            return np.full(len(values), None, object)
-        return np.array([np.nan if value is None else value for value in values], np.float64)
-    array = np.asarray(values)
-    if array.dtype.kind == "b":
-        return array.astype(np.int64)
-    return array if array.dtype.kind in "if" else array.astype(np.float64)  # integers of more than 64 bits
+        return of_lists(values)
+    return objects(values) if kind == "text" else of_values(values)

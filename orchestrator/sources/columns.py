@@ -12,6 +12,8 @@ from configs.errors import DataError
 from configs.features import EVERY_OTHER
 from configs.job import JobSpec
 from configs.preprocessing import BadValue, as_numbers, with_target
+from configs.preprocessing.raw import concatenated
+from configs.rules import ValueRules
 from orchestrator.sources import arrays, csv_files, images, json_lines, parquet_files, texts, tfrecords
 from orchestrator.sources.blocks import BadRows, Block, Reading, require_columns
 from orchestrator.sources.functions import call_source
@@ -163,18 +165,17 @@ def joined_blocks(blocks: list[Block], reading: Reading) -> dict[str, np.ndarray
 def _column(name: str, blocks: list[Block], reading: Reading) -> np.ndarray:
     arrays_ = [block.columns[name] for block in blocks]
     kinds = {array.dtype == object for array in arrays_}
-    if len(kinds) == 1:
+    as_they_are = reading.bad.skip or reading.kinds.get(name) == "text" or any(a.dtype.kind in "mM" for a in arrays_)
+    if len(kinds) == 1 or as_they_are:
         _require_shape(name, blocks)
-        return np.concatenate(arrays_)
-    if reading.bad.skip:
-        return np.concatenate([array.astype(object) for array in arrays_])
-    return np.concatenate([_as_number_column(name, block, blocks) for block in blocks])
+        return concatenated(arrays_)
+    return np.concatenate([_as_number_column(name, block, blocks, reading.read) for block in blocks])
 
 
-def _as_number_column(name: str, block: Block, blocks: list[Block]) -> np.ndarray:
+def _as_number_column(name: str, block: Block, blocks: list[Block], rules: ValueRules) -> np.ndarray:
     """A column that holds numbers in one file and texts in another: numbers after all, or an error."""
     try:
-        return as_numbers(name, block.columns[name])
+        return as_numbers(name, block.columns[name], rules)
     except BadValue as error:
         other = next(one.file for one in blocks if one.columns[name].dtype != object)
         raise DataError(f"{error.at(block.first_row, block.file)}, as in {other}") from error

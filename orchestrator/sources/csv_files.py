@@ -4,16 +4,18 @@ import csv
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from configs.errors import DataError
-from configs.preprocessing import MISSING_TEXTS
+from configs.preprocessing.number_texts import read_texts
 from configs.source import ReadSpec
 from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading, from_arrow, separator_hint
 from orchestrator.sources.places import File, local_file
@@ -28,7 +30,7 @@ def read_csv(path: Path, texts: Iterable[str]) -> dict[str, np.ndarray]:
 def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     """Give the rows of all files. Raises DataError naming the file and the row.
 
-    In blocks, a column whose kind the job does not tell comes as text; whole files have their types inferred.
+    In blocks, a column whose kind the job does not tell comes as text; in a whole file as numbers where all are.
     """
     for file in files:
         table = _Table(file, reading)
@@ -51,31 +53,21 @@ class _Table:
         return list(self._attempt(lambda: self._open(options, lambda problem: None).schema.names))
 
     def whole(self, names: list[str]) -> Iterator[Block]:
-        """All rows as one block, each column of the type that fits all of its values."""
-        declared = self._types(names)
+        """All rows as one block."""
         skipped: list[str] = []
         try:
-            table = self._read(self._convert(names, declared), skipped.append, threads=True)
+            table = self._read(self._texts(names), skipped.append, threads=True)
         except (pa.ArrowInvalid, OSError, UnicodeError):
-            # Once more without the number types, so that one bad value leaves a column of texts, which preprocessing
-            # can name; and by one thread, which can say which row is ragged.
-            texts = {name: kind for name, kind in declared.items() if kind == pa.string()}
-            options = self._convert(names, texts)
+            # Once more by one thread, which can say which row is ragged.
             skipped.clear()
-            table = self._attempt(lambda: self._read(options, skipped.append, threads=False))
-        times = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
-        if times:  # they stay as they are written, as in blocks
-            options = self._convert(names, declared | dict.fromkeys(times, pa.string()))
-            skipped.clear()
-            table = self._attempt(lambda: self._read(options, skipped.append, threads=False))
+            table = self._attempt(lambda: self._read(self._texts(names), skipped.append, threads=False))
         for problem in skipped:
             self.reading.bad.add(problem)
-        yield Block({name: from_arrow(table[name]) for name in names}, self.file.name, 1)
+        yield Block({name: self._typed(name, table[name]) for name in names}, self.file.name, 1)
 
     def blocks(self, names: list[str]) -> Iterator[Block]:
-        """The rows in blocks of bounded memory; numbers that are none stay texts."""
-        options = self._convert(names, dict.fromkeys(names, pa.string()))
-        reader = self._attempt(lambda: self._open(options, self.reading.bad.add))
+        """The rows in blocks of bounded memory."""
+        reader = self._attempt(lambda: self._open(self._texts(names), self.reading.bad.add))
         row = 1
         while (batch := self._attempt(lambda: next(reader, None))) is not None:
             if batch.num_rows:
@@ -83,24 +75,34 @@ class _Table:
                 yield Block(columns, self.file.name, row)
             row += batch.num_rows
 
-    def _typed(self, name: str, texts: pa.Array) -> np.ndarray:
-        if self.reading.kinds.get(name) == "number":
-            try:
-                return from_arrow(texts.cast(pa.float64()))
-            except pa.ArrowInvalid:
-                pass
-        return from_arrow(texts)
+    def _typed(self, name: str, texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        """Numbers where the job uses numbers, or (of a whole file) does not say and all are; else texts as they are,
+        so that an error can quote them."""
+        kind, rules = self.reading.kinds.get(name), self.reading.read
+        if kind != "number" and (kind is not None or not self.reading.whole):
+            return from_arrow(texts)
+        try:
+            missing = pc.is_in(texts, pa.array(sorted(rules.missing_in_numbers)))
+            known = pc.if_else(missing, None, texts)
+            if kind is None and known.null_count == len(known):
+                return from_arrow(known)
+            if kind is None and not known.null_count and rules.plain_numbers:
+                with suppress(pa.ArrowInvalid):
+                    return from_arrow(known.cast(pa.int64()))
+            numbers, wrong = read_texts(known, rules)
+        except pa.ArrowInvalid:
+            return from_arrow(texts)
+        return from_arrow(texts) if wrong.any() else numbers
 
-    def _types(self, names: list[str]) -> dict[str, pa.DataType]:
-        types = {"text": pa.string(), "number": pa.float64()}
-        return {name: types[kind] for name in names if (kind := self.reading.kinds.get(name)) in types}
+    def _texts(self, names: list[str]) -> pa.csv.ConvertOptions:
+        return self._convert(names, dict.fromkeys(names, pa.string()))
 
     def _convert(self, names: list[str], types: dict[str, pa.DataType]) -> pa.csv.ConvertOptions:
         return pa.csv.ConvertOptions(
             column_types=types,
             include_columns=names,
             strings_can_be_null=True,
-            null_values=sorted(MISSING_TEXTS | set(self.reading.read.missing)),
+            null_values=[""],  # what other texts mean is for preprocessing to say
         )
 
     def _read(self, convert: pa.csv.ConvertOptions, on_bad: OnBad, *, threads: bool) -> pa.Table:

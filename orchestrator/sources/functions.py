@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from configs.data import DataSpec
 from configs.errors import DataError, RingmasterError, SpecError, one_line
+from configs.preprocessing.raw import concatenated, of_numpy, of_pandas, of_values
 from orchestrator.sources.blocks import from_arrow
 from orchestrator.sources.places import File, Found
 
@@ -78,7 +79,7 @@ def _called(data: DataSpec, home: Path, taken: Callable[[Any], Any]) -> Any:
 def _frame_columns(name: str, result: Any) -> Any:
     """The columns of a pandas frame or an Arrow table; anything else as it is."""
     if isinstance(result, pd.DataFrame):
-        names, columns = list(result.columns), {key: values.to_numpy() for key, values in result.items()}
+        names, columns = list(result.columns), {key: of_pandas(values) for key, values in result.items()}
     elif isinstance(result, pa.Table):
         names = result.column_names
         columns = {key: from_arrow(values) for key, values in zip(names, result.columns, strict=True)}
@@ -102,17 +103,47 @@ def _is_ray_dataset(result: Any) -> bool:
 
 def _collected(dataset: Any) -> dict[str, np.ndarray]:
     """All rows of a ray.data.Dataset on this machine."""
-    batches = list(dataset.iter_batches(batch_size=None, batch_format="numpy"))
+    batches = [_batch_columns(table) for table in _tables(dataset)]
     names = dict.fromkeys(name for batch in batches for name in batch)
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+    return {name: concatenated([batch[name] for batch in batches]) for name in names}
+
+
+def _tables(dataset: Any) -> Iterator[pa.Table]:
+    """Its blocks as Arrow has them, where whole numbers with missing values stay whole."""
+    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        if table.num_rows:
+            yield table
+
+
+def _batch_columns(table: pa.Table) -> dict[str, np.ndarray]:
+    tensors = [name for name in table.column_names if _is_tensor(table.schema.field(name).type)]
+    arrays = _ray_numpy(table, tensors) if tensors else {}
+    return {name: arrays[name] if name in arrays else from_arrow(table.column(name)) for name in table.column_names}
+
+
+def _is_tensor(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.BaseExtensionType) and "tensor" in type(kind).__name__.lower()
+
+
+def _ray_numpy(table: pa.Table, names: list[str]) -> dict[str, np.ndarray]:
+    from ray.data.block import BlockAccessor
+
+    return dict(BlockAccessor.for_block(table.select(names)).to_numpy(names))
 
 
 def _stored(dataset: Any, folder: Path, data: DataSpec) -> Found:
     """All rows of a ray.data.Dataset, streamed into Parquet files in their order."""
     _in_folder(folder, lambda: folder.mkdir(parents=True))
     files: list[File] = []
-    for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
-        table = pa.table({name: _arrow(name, values, data) for name, values in batch.items()})
+    for batch in _tables(dataset):
+        tensors = [name for name in batch.column_names if _is_tensor(batch.schema.field(name).type)]
+        arrays = _ray_numpy(batch, tensors) if tensors else {}
+        table = pa.table(
+            {
+                name: _arrow(name, arrays[name], data) if name in arrays else batch.column(name)
+                for name in batch.column_names
+            }
+        )
         if table.num_rows:
             # A file each, as a column may have another type where all of its values are missing.
             path = folder / f"{len(files):06}.parquet"
@@ -148,13 +179,18 @@ def _arrow(column: str, values: np.ndarray, data: DataSpec) -> pa.Array:
 
 
 def _as_array(column: str, values: Any) -> np.ndarray:
+    if isinstance(values, pd.Series):
+        return of_pandas(values)
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return from_arrow(values)
     try:
-        array = np.asarray(values)
+        # A list of numbers stays exact, and one of texts and numbers stays as it is.
+        flat_list = isinstance(values, list | tuple) and not any(
+            isinstance(value, list | tuple | np.ndarray) for value in values
+        )
+        array = of_values(values) if flat_list else np.asarray(values)
     except ValueError as error:
         raise DataError(f"column {column!r}: its rows differ in shape; make them equal") from error
     if array.ndim == 0:
         raise DataError(f"column {column!r} is one {type(values).__name__}, expected an array with a value per row")
-    if array.dtype == object and array.ndim == 1:
-        array = array.copy()
-        array[pd.isna(array)] = None  # pandas has several marks for a missing value
-    return array
+    return of_numpy(array)

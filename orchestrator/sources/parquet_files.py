@@ -74,11 +74,16 @@ def _attempt(file: File, call: Any) -> Any:
 
 def _column(file: File, name: str, column: Any, reading: Reading, first_row: int) -> np.ndarray:
     try:
-        if reading.kinds.get(name) == "text" and column.type in (pa.binary(), pa.large_binary()):
+        if reading.kinds.get(name) == "text" and _holds_bytes(column.type):
             return _texts(file, name, column.to_pylist(), first_row)
-        return from_arrow(column)
+        return from_arrow(column, reading.kinds.get(name))
     except (pa.ArrowException, UnicodeError) as error:
         raise DataError(f"{file.name}: column {name!r} of type {column.type}: {one_line(error)}") from error
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
 
 
 def _texts(file: File, name: str, values: list[bytes | None], first_row: int) -> np.ndarray:

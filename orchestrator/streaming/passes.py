@@ -83,9 +83,9 @@ class PieceReader:
                 self.dropped.append(replace(one, examples=tuple(row + first for row in one.examples)))
             rows = Rows(left.columns, left.source_rows + first, block.file, block.first_row - first)
             with rows.naming():
-                columns = plain_columns(left.columns, self._data.features)
+                columns = plain_columns(left.columns, self._data)
                 for name in self._piece.numbers:
-                    columns[name] = as_numbers(name, columns[name])
+                    columns[name] = as_numbers(name, columns[name], self._data.read)
             yield replace(rows, columns=columns)
             self.read += len(block)
 

@@ -21,8 +21,9 @@ from configs.errors import DataError
 from configs.job import JobSpec
 from configs.preprocessing import Fitter, Preprocessing, as_numbers, infer, with_target
 from configs.preprocessing.inference import SAMPLE_ROWS as INFERRED_ROWS
+from configs.rules import ValueRules
 from orchestrator.cleaning import REPEATED, SHOWN, Dropped, require_some, together, told
-from orchestrator.datasets import GOLDEN_ROWS, Prepared, inferred_kinds, json_rows
+from orchestrator.datasets import GOLDEN_ROWS, Prepared, inference_warnings, inferred_kinds, json_rows
 from orchestrator.loading import Loading, size_shown
 from orchestrator.report import Facts
 from orchestrator.sources import BadRows, blocks_of, joined_blocks
@@ -72,6 +73,7 @@ class Known:
     rows: Mapping[str, int]
     like: Split
     inferred: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def disk_bytes(self) -> int:
@@ -91,7 +93,7 @@ def survey(spec: JobSpec, loading: Loading, run: Run, note: Note) -> Known:
     size = sum(file.size for piece in pieces for file in piece.found.files)
     note(f"streaming {size_shown(size)} in {len(pieces)} piece(s): counting rows")
     meant, told_target = _with_target(spec, pieces)
-    data, pieces, inferred = _with_kinds(meant, pieces)
+    data, pieces, inferred, warnings = _with_kinds(meant, pieces)
     inferred = "; ".join(filter(None, [told_target, inferred]))
     data = data.model_copy(update={"split": asked_of(data.split, [name for name in loading.files if name != TRAIN])})
     counted = list(run(count, (Count(piece, data) for piece in pieces)))
@@ -115,7 +117,9 @@ def survey(spec: JobSpec, loading: Loading, run: Run, note: Note) -> Known:
     check_target(spec.train.loss, preprocessing.target, data.target.column)
     check_metrics(spec.train, preprocessing.target, data.target.column)
     class_weights(np.empty(0, np.int64), spec.train, preprocessing.target)
-    return Known(data, preprocessing, deals, counted, counts, _first_rows(deals[trains], preprocessing), inferred)
+    return Known(
+        data, preprocessing, deals, counted, counts, _first_rows(deals[trains], preprocessing), inferred, warnings
+    )
 
 
 def _first_rows(deal: Deal, preprocessing: Preprocessing) -> Split:
@@ -160,21 +164,22 @@ def _with_target(spec: JobSpec, pieces: list[Piece]) -> tuple[DataSpec, str]:
     return resolved(spec.data, spec.train.loss, first)
 
 
-def _with_kinds(data: DataSpec, pieces: list[Piece]) -> tuple[DataSpec, list[Piece], str]:
+def _with_kinds(data: DataSpec, pieces: list[Piece]) -> tuple[DataSpec, list[Piece], str, tuple[str, ...]]:
     """What the first rows tell, for all pieces alike: the kinds of columns that the job leaves open, whether a column
     to split by in time holds numbers (in blocks, a CSV file calls its columns texts), and the size of images."""
-    inferred = ""
+    inferred, warnings = "", tuple[str, ...]()
     if any(feature.kind == "auto" for feature in data.features.values()):
         columns = _first_columns(data, pieces)
         found = infer(columns, data)
+        warnings = inference_warnings(data, found, columns)
         data, inferred = found, inferred_kinds(found, data, columns)
     column, numbers = data.split.column, tuple[str, ...]()
     if data.split.by == "time" and column is not None and column not in column_kinds(data):
         only = data.model_copy(update={"features": {}, "id": None, "sample_weight": None})
-        numbers = (column,) if _holds_numbers(column, _first_columns(only, pieces)[column]) else ()
+        numbers = (column,) if _holds_numbers(column, _first_columns(only, pieces)[column], data.read) else ()
     files = pieces[0].found
     size = image_size(files.files[0], data.read) if files.format == "images" else None
-    return data, [replace(piece, numbers=numbers, image_size=size) for piece in pieces], inferred
+    return data, [replace(piece, numbers=numbers, image_size=size) for piece in pieces], inferred, warnings
 
 
 def _first_columns(data: DataSpec, pieces: list[Piece]) -> dict[str, np.ndarray]:
@@ -191,9 +196,9 @@ def _first_columns(data: DataSpec, pieces: list[Piece]) -> dict[str, np.ndarray]
     return with_target(joined_blocks(blocks, pieces[0].reading(data, bad)), data.target)
 
 
-def _holds_numbers(column: str, values: np.ndarray) -> bool:
+def _holds_numbers(column: str, values: np.ndarray, rules: ValueRules) -> bool:
     try:
-        as_numbers(column, values)
+        as_numbers(column, values, rules)
     except DataError:
         return False
     return True
@@ -311,6 +316,7 @@ def _facts(loading: Loading, known: Known, pieces: list[StoredPiece], counts: di
         source=known.data.source,
         left_out=(*files_told(known.data, loading.files), *notes.told(), *bad.told(), *told((*left_out, *unknown))),
         inferred=known.inferred,
+        notes=known.warnings,
         loading=str(loading),
         counts=counts,
         sums=np.asarray(sum((piece.content for piece in pieces), np.zeros(2, np.uint64))),

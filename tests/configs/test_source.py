@@ -59,7 +59,7 @@ def test_files_for_validation_stand_for_a_split() -> None:
         ({"files": "a", "params": {"x": 1}}, "params goes with function; files take none"),
         ({"csv": "a", "format": "parquet"}, "format=parquet does not go with csv; name the file in files"),
         ({"function": "a:b", "test_files": "c"}, "test_files goes with csv or files"),
-        ({"function": "a:b", "read": {"trim": True}}, "read goes with csv or files"),
+        ({"function": "a:b", "read": {"quote": "'"}}, "read.quote goes with csv or files"),
         ({"files": "a", "format": "xls"}, "Input should be 'csv'"),
         ({"files": "a", "read": {"seperator": ";"}}, "unknown key 'seperator'; did you mean 'separator'?"),
     ],

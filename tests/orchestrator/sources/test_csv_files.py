@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from configs.preprocessing import text_array
+from configs.rules import ValueRules
 from orchestrator.sources import Loaded, csv_files
 from orchestrator.sources.csv_files import read_csv
 
@@ -52,7 +54,9 @@ def test_marks_of_missing_values(load: Load) -> None:
     rows = load(
         csv="a.csv", read={"missing": ["?", "-999", "-"], "trim": True}, features={"x": "number", "c": "category"}
     )
-    assert lists(rows) == {"x": [None, None, None, 4.0], "c": ["a", None, None, None], "y": ["1", "0", "1", "0"]}
+    assert lists(rows) == {"x": [None, None, None, 4.0], "c": ["a", "?", None, "-"], "y": ["1", "0", "1", "0"]}
+    rules = ValueRules(missing=("?", "-999", "-"))
+    assert text_array("c", rows.columns["c"], rules).tolist() == ["a", None, None, None]
 
 
 def test_trimmed_values_keep_what_is_quoted(load: Load) -> None:
