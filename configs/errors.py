@@ -22,12 +22,11 @@ class DataError(RingmasterError):
 class ClusterError(RingmasterError):
     """The Ray cluster cannot be reached or cannot hold the job."""
 
+    exit_code = 1
+
 
 class Unreachable(ClusterError):
     """A server does not answer now; it may in a minute, and what runs behind it may run on."""
-
-    exit_code = 75
-    """Not 1, which a shell would take for the exit code of the job that was asked for (EX_TEMPFAIL of sysexits.h)."""
 
 
 class TrainingError(RingmasterError):

@@ -183,12 +183,17 @@ def wait(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Wait until a job ends; the exit code is the job's own, 130 for one that was stopped."""
+    """Wait until a job ends; the exit code is the job's own, 130 for a stopped one, 75 where it is not known."""
+    from orchestrator.submit.target import UNKNOWN_CODE
     from orchestrator.submit.target import wait as until_ended
 
-    place, target = _find(id, choose(to, address=address, namespace=namespace, context=context), folder)
-    with _leaving(id, place, "wait", ""):
-        ended = until_ended(target, id)
+    try:
+        place, target = _find(id, choose(to, address=address, namespace=namespace, context=context), folder)
+        with _leaving(id, place, "wait", ""):
+            ended = until_ended(target, id)
+    except ClusterError as error:
+        error.exit_code = UNKNOWN_CODE
+        raise
     _show(ended, as_json=as_json)
     raise typer.Exit(ended.verdict)
 

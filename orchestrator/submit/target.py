@@ -17,6 +17,8 @@ STOPPED_CODE = 130
 POLL_S = 1.0
 PATIENCE_S = 300.0
 """A target that answered once may be away for so long: a head node or an API server is replaced in less."""
+UNKNOWN_CODE = 75
+"""What `ringmaster wait` ends with where it cannot find out: not 1, which could be the job's (EX_TEMPFAIL)."""
 RUN_PAGE = re.compile(r"https?://[^\s\x1b]+/#/experiments/\d+/runs/[0-9a-f]{32}\b")
 """The page of an MLflow run, in what the job prints."""
 

@@ -210,7 +210,8 @@ NAME = "expected letters, digits, '_', '.' and '-', a letter or digit first"
         ("trian.epochs=3", f"job.yaml: unknown key 'trian'; did you mean 'train'? Valid: {ROOT_KEYS}"),
         (
             "data.target.colum=x",
-            "job.yaml: data.target: unknown key 'colum'; did you mean 'column'? Valid: column, kind, labels, strip",
+            "job.yaml: data.target: unknown key 'colum'; did you mean 'column'? Valid: "
+            "classes, column, columns, kind, labels, separator, strip",
         ),
         ("data.params={a: 1}", "job.yaml: data: params goes with function; a csv takes none"),
         ("data.csv=null", "job.yaml: data: give exactly one of csv, files and function; got none"),

@@ -109,6 +109,15 @@ def test_what_is_missing_or_does_not_go_together(
     assert done.err.startswith(f"error: {expected}")
 
 
+def test_wait_ends_with_a_code_of_its_own_where_the_job_cannot_be_asked_for(ask: Ask, dashboard: There) -> None:
+    """1 would be taken for the exit code of the job."""
+    _, address = dashboard
+    for arguments in (("other", "--address", address), ("other", "--address", "127.0.0.1:1")):
+        done = ask("wait", *arguments)
+        assert (done.code, done.out, len(done.err.splitlines())) == (75, "", 1)
+    assert done.err.startswith("error: no Ray dashboard answers at http://127.0.0.1:1")
+
+
 def test_an_id_that_cannot_be_typed_is_refused(ask: Ask, dashboard: There, small_job: Make) -> None:
     small_job()
     done = ask("submit", "job.yaml", "data.csv=/a.csv", "--address", dashboard[1], "--id", "a/b")
