@@ -26,7 +26,7 @@ import pyarrow.parquet
 
 from configs.job import JobSpec
 from orchestrator import run
-from orchestrator.loading import size_shown
+from orchestrator.memory import size_shown
 
 COLUMNS = 100
 FILE_ROWS = 400_000

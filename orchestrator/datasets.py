@@ -6,7 +6,7 @@ Knows nothing about Ray or Keras.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,14 +28,18 @@ from configs.preprocessing.inference import kinds_shown, number_warnings
 from configs.preprocessing.windows import windows_of
 from configs.registered import Documents
 from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Clean, Dropped, clean, told, without_repeated
-from orchestrator.loading import Loading
+from orchestrator.memory import held_bytes, require_room, row_bytes, wide_columns
 from orchestrator.report import Facts
 from orchestrator.series import offset_notes, series_left_out, series_notes
 from orchestrator.sources import Loaded, from_function, load_columns
+from orchestrator.sources.places import Found
 from orchestrator.splits import split_columns
 from orchestrator.targets import check_metrics, check_target, resolved
 from orchestrator.weights import class_weights, column_weights
 from trainers.job import TRAIN, VALID, Rows, Split
+
+if TYPE_CHECKING:  # which learns the rows to find out
+    from orchestrator.loading import Loading
 
 GOLDEN_ROWS = 8
 
@@ -65,12 +69,44 @@ class Prepared:
         return None if labels is None else len(labels)
 
 
-def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
-    """Load, leave out, split, fit on the training part, transform: all in memory. Raises DataError or SpecError.
+@dataclass(frozen=True)
+class Learned:
+    """Rows as they were read, dealt to parts, and what those that train teach: all but what the model sees.
 
-    loading: what `chosen_loading` says, where it was asked already.
+    left_out, notes: lines for the report; inferred: the kinds of columns, where the job leaves them open.
     """
-    loaded = _loaded(spec, loading)
+
+    loaded: Loaded
+    data: DataSpec
+    examples: "Examples"
+    parts: Mapping[str, np.ndarray]
+    preprocessing: Preprocessing
+    left_out: tuple[str, ...]
+    inferred: str
+    notes: tuple[str, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row as the model sees it."""
+        first = self.parts[TRAIN][:1]
+        columns = {name: self.examples.columns[name][first] for name in self.preprocessing.features}
+        with naming_rows(self.loaded, self.examples.source_rows[first]):
+            return row_bytes(self.preprocessing, columns)
+
+    @property
+    def nbytes(self) -> int:
+        """What the rows take together: as they were read, and as the model sees them."""
+        return held_bytes(self.examples.columns) + len(self.examples.labels) * self.row_bytes
+
+
+def learn(
+    spec: JobSpec, files: Mapping[str, Found] | None = None, columns: Mapping[str, np.ndarray] | None = None
+) -> Learned:
+    """Load, leave out, split, fit on the training part. Raises DataError or SpecError.
+
+    files, columns: of the job, where they were found, or called for, already.
+    """
+    loaded = load_columns(spec, files) if columns is None else from_function(spec, columns)
     meant, told_target = resolved(spec.data, spec.train.loss, loaded.columns[spec.data.target.column])
     data = infer(loaded.columns, meant)
     rows = clean(loaded.columns, data)
@@ -80,59 +116,103 @@ def prepare(spec: JobSpec, loading: Loading | None = None) -> Prepared:
         rows = without_repeated(rows, data) if data.drop_duplicates else rows
     with naming_rows(loaded, rows.source_rows):
         examples = make_examples(rows, data)
-    columns, labels, target = examples.columns, examples.labels, data.target.column
     given = loaded.given(examples.source_rows)
     with naming_rows(loaded, examples.source_rows):
-        parts = split_columns(columns, labels, data.split, given, data.formats_of(data.split.column))
-    with naming_rows(loaded, examples.source_rows[parts[TRAIN]]):
-        training = {name: array[parts[TRAIN]] for name, array in columns.items()}
-        fitter = Fitter(data)
-        fitter.update(training, labels[parts[TRAIN]])
-        preprocessing = fitter.finish()
+        formats = data.formats_of(data.split.column)
+        parts = split_columns(examples.columns, examples.labels, data.split, given, formats)
+    preprocessing = _fitted(loaded, data, examples, parts[TRAIN])
     if data.bad_rows == "skip":
         examples, parts = _with_known_labels(examples, parts, preprocessing.target)
-        columns, labels = examples.columns, examples.labels
-    with naming_rows(loaded, examples.source_rows):  # all rows at once
-        weight = column_weights(columns, data)
-        (inputs, later), codes = preprocessing.transform_most(columns), preprocessing.target.encode(labels)
-    done = Split(inputs, codes, weight, examples.source_rows + 1, later)
-    splits = {name: done.select(index) for name, index in parts.items()}
-    by_class = class_weights(splits[TRAIN].target, spec.train, preprocessing.target)
-    if by_class is not None:  # in training only: validation and test measure what is there
-        splits[TRAIN] = replace(splits[TRAIN], weight=by_class * (1.0 if weight is None else splits[TRAIN].weight))
-    check_target(spec.train.loss, preprocessing.target, target)
-    check_metrics(spec.train, preprocessing.target, target)
-    shown = VALID if VALID in parts else TRAIN
-    golden = parts[shown][:GOLDEN_ROWS]
-    return Prepared(
-        preprocessing=preprocessing,
-        splits=splits,
-        golden_rows=json_rows({name: columns[name][golden] for name in data.features}),
-        golden=done.take(golden),
-        facts=Facts(
-            columns={name: columns[name] for name in data.features},
-            labels=labels,
-            parts=parts,
-            source_rows=examples.source_rows,
-            preprocessing=preprocessing,
-            source=spec.data.source,
-            left_out=(
-                *loaded.told,
-                *loaded.skipped.told(),
-                *told(rows.dropped + examples.dropped),
-                *examples.left_out,
-            ),
-            inferred="; ".join(filter(None, [told_target, inferred_kinds(data, meant, loaded.columns)])),
-            loading=str(loading or ""),
-            notes=(*inference_warnings(meant, data, loaded.columns), *offsets, *examples.notes),
+    return Learned(
+        loaded,
+        data,
+        examples,
+        parts,
+        preprocessing,
+        left_out=(
+            *loaded.told,
+            *loaded.skipped.told(),
+            *told(rows.dropped + examples.dropped),
+            *examples.left_out,
+        ),
+        inferred="; ".join(filter(None, [told_target, inferred_kinds(data, meant, loaded.columns)])),
+        notes=(
+            *inference_warnings(meant, data, loaded.columns),
+            *offsets,
+            *examples.notes,
+            *wide_columns(preprocessing),
         ),
     )
 
 
-def _loaded(spec: JobSpec, loading: Loading | None) -> Loaded:
-    if loading is None:
-        return load_columns(spec)
-    return load_columns(spec, loading.files) if loading.columns is None else from_function(spec, loading.columns)
+def _fitted(loaded: Loaded, data: DataSpec, examples: "Examples", rows: np.ndarray) -> Preprocessing:
+    with naming_rows(loaded, examples.source_rows[rows]):
+        training = {name: array[rows] for name, array in examples.columns.items()}
+        fitter = Fitter(data)
+        fitter.update(training, examples.labels[rows])
+        return fitter.finish()
+
+
+def prepare(spec: JobSpec, loading: "Loading | None" = None) -> Prepared:
+    """Load, leave out, split, fit on the training part, transform: all in memory. Raises DataError or SpecError.
+
+    loading: what `chosen_loading` says, where it was asked already.
+    """
+    learned = loading.learned if loading else None
+    learned = learned or learn(spec, loading.files or None if loading else None, loading.columns if loading else None)
+    data, examples, preprocessing = learned.data, learned.examples, learned.preprocessing
+    require_room(preprocessing, len(examples.labels), learned.row_bytes)
+    splits = _transformed(learned)
+    check_target(spec.train.loss, preprocessing.target, data.target.column)
+    check_metrics(spec.train, preprocessing.target, data.target.column)
+    by_class = class_weights(splits[TRAIN].target, spec.train, preprocessing.target)
+    if by_class is not None:  # in training only: validation and test measure what is there
+        given = splits[TRAIN].weight
+        splits[TRAIN] = replace(splits[TRAIN], weight=by_class * (1.0 if given is None else given))
+    shown = VALID if VALID in splits else TRAIN
+    golden = learned.parts[shown][:GOLDEN_ROWS]
+    return Prepared(
+        preprocessing=preprocessing,
+        splits=splits,
+        golden_rows=json_rows({name: examples.columns[name][golden] for name in data.features}),
+        golden=splits[shown].take(slice(0, GOLDEN_ROWS)),
+        facts=Facts(
+            columns={name: examples.columns[name] for name in data.features},
+            labels=examples.labels,
+            parts=learned.parts,
+            source_rows=examples.source_rows,
+            preprocessing=preprocessing,
+            source=spec.data.source,
+            left_out=learned.left_out,
+            inferred=learned.inferred,
+            loading=str(loading or ""),
+            notes=learned.notes,
+        ),
+    )
+
+
+def _transformed(learned: Learned) -> dict[str, Split]:
+    """The rows of each part as the model sees them; part by part, as all together would be held twice."""
+    examples, preprocessing = learned.examples, learned.preprocessing
+    with naming_rows(learned.loaded, examples.source_rows):
+        weight = column_weights(examples.columns, learned.data)
+    splits: dict[str, Split] = {}
+    wrong: list[tuple[int, BadValue]] = []
+    for name, rows in learned.parts.items():
+        columns = {feature: examples.columns[feature][rows] for feature in preprocessing.features}
+        try:
+            inputs, later = preprocessing.transform_most(columns)
+            codes = preprocessing.target.encode(examples.labels[rows])
+        except BadValue as error:
+            wrong.append((int(rows[error.row - 1]), error))
+            continue
+        some = None if weight is None else weight[rows]
+        splits[name] = Split(inputs, codes, some, examples.source_rows[rows] + 1, later)
+    if wrong:
+        place, first = min(wrong, key=lambda one: one[0])
+        with naming_rows(learned.loaded, examples.source_rows):
+            raise first.at(place - first.row + 2)
+    return splits
 
 
 @dataclass(frozen=True)

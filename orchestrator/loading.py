@@ -13,7 +13,9 @@ import psutil
 
 from configs.errors import SpecError
 from configs.job import JobSpec
+from orchestrator.datasets import Learned, learn
 from orchestrator.limits import free_memory
+from orchestrator.memory import size_shown
 from orchestrator.sources import found_files
 from orchestrator.sources.functions import called_source
 from orchestrator.sources.pictures import pixel_bytes
@@ -33,13 +35,15 @@ SHARE = 0.5
 class Loading:
     """How rows get to the workers, and why so.
 
-    files: of each part. columns: the rows that a function gave, which are in memory then.
+    files: of each part. columns: the rows that a function gave, which are in memory then. learned: what was read and
+    learned to find out.
     """
 
     streams: bool
     why: str
     files: Mapping[str, Found] = field(default_factory=dict)
     columns: Mapping[str, np.ndarray] | None = None
+    learned: Learned | None = None
 
     def __str__(self) -> str:
         return f"loading: {'streaming' if self.streams else 'indexed'}, {self.why}"
@@ -74,7 +78,13 @@ def _of_files(spec: JobSpec) -> Loading:
     if data.window is not None:
         return Loading(False, "as windows need all rows", files)
     pixels = sum(pixel_bytes(data, found) for found in files.values())
-    return Loading(*_by_size(sum(map(_memory, files.values())) + DECODED * pixels), files)
+    by_files = _by_size(sum(map(_memory, files.values())) + DECODED * pixels)
+    if by_files[0]:
+        return Loading(*by_files, files)
+    # What was read fits; what the model sees of it may be far more: one_hot, windows and words tell only now.
+    learned = learn(spec, files)
+    streams, why = _by_size(learned.nbytes)
+    return Loading(streams, why, files, learned=None if streams else learned)
 
 
 def _of_function(spec: JobSpec, folder: Path) -> Loading:
@@ -108,12 +118,3 @@ def _memory(found: Found) -> int:
         file.size * GROWTH[found.format] * (COMPRESSED if file.base.lower().endswith(COMPRESSIONS) else 1)
         for file in found.files
     )
-
-
-def size_shown(count: int) -> str:
-    """Bytes for a person."""
-    unit, name = next(((unit, name) for unit, name in UNITS if count >= unit), UNITS[-1])
-    return f"{count / unit:,.1f} {name}"
-
-
-UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))

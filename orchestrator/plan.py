@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from configs.job import JobSpec
 from orchestrator.datasets import prepare
 from orchestrator.loading import chosen_loading
+from orchestrator.memory import wide_columns
 from orchestrator.streaming import in_turn, survey
 from trainers.job import TRAIN
 
@@ -103,7 +104,8 @@ def _sizes(spec: JobSpec, note: Callable[[str], None]) -> _Sizes:
             for line in known.warnings:
                 note(line)
             row_bytes = known.like.take(slice(0, 1)).nbytes
-            return _Sizes(str(loading), known.rows, row_bytes, 0, known.window_bytes, known.disk_bytes)
+            notes = tuple(wide_columns(known.preprocessing))
+            return _Sizes(str(loading), known.rows, row_bytes, 0, known.window_bytes, known.disk_bytes, notes)
         ready = prepare(spec, loading)
     splits, facts = ready.splits, ready.facts
     rows = {name: len(split) for name, split in splits.items()}

@@ -139,8 +139,8 @@ def _side_by_side(scalars: dict[str, Any], columns: Columns) -> np.ndarray:
     for name, fitted in scalars.items():
         if columns[name].shape != shape:
             raise DataError(
-                f"column {name!r} has shape {columns[name].shape[1:]} per row and {len(columns[name])} rows, "
-                f"{first!r} {shape[1:]} and {shape[0]}; columns side by side must be alike"
+                f"column {name!r} has shape {columns[name].shape[1:]} per row, {first!r} {shape[1:]}; columns of the "
+                "table must be alike: make arrays a tensor feature"
             )
         # Into the table itself: one_hot may give thousands of columns.
         fitted.write(name, columns[name], table[..., start : start + fitted.outputs])

@@ -24,7 +24,8 @@ from configs.preprocessing.inference import SAMPLE_ROWS as INFERRED_ROWS
 from configs.rules import ValueRules
 from orchestrator.cleaning import REPEATED, SHOWN, Dropped, require_some, together, told
 from orchestrator.datasets import GOLDEN_ROWS, Prepared, inference_warnings, inferred_kinds, json_rows
-from orchestrator.loading import Loading, size_shown
+from orchestrator.loading import Loading
+from orchestrator.memory import size_shown, wide_columns
 from orchestrator.report import Facts
 from orchestrator.sources import BadRows, blocks_of, joined_blocks
 from orchestrator.sources.blocks import Block, Notes, column_kinds
@@ -316,7 +317,7 @@ def _facts(loading: Loading, known: Known, pieces: list[StoredPiece], counts: di
         source=known.data.source,
         left_out=(*files_told(known.data, loading.files), *notes.told(), *bad.told(), *told((*left_out, *unknown))),
         inferred=known.inferred,
-        notes=known.warnings,
+        notes=(*known.warnings, *wide_columns(known.preprocessing)),
         loading=str(loading),
         counts=counts,
         sums=np.asarray(sum((piece.content for piece in pieces), np.zeros(2, np.uint64))),

@@ -325,7 +325,8 @@ def test_a_pandas_frame_with_its_own_types(source: Make) -> None:
         (columns(size=[[1], [1, 2]]), "column 'size': its rows differ in shape; make them equal"),
         (
             columns(size=np.zeros((40, 2))),
-            "column 'size' has shape (2,) per row and 40 rows, 'colour' () and 40; columns side by side must be alike",
+            "column 'size' has shape (2,) per row, 'colour' (); columns of the table must be alike: make arrays a "
+            "tensor feature",
         ),
         (
             lambda: pd.DataFrame([[1, 2]], columns=["size", "size"]),

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs.errors import SpecError
+from configs.errors import DataError, SpecError
 from configs.job import JobSpec
-from orchestrator import loading
-from orchestrator.loading import chosen_loading, size_shown, stream_folder
+from orchestrator import loading, memory
+from orchestrator.datasets import learn, prepare
+from orchestrator.loading import chosen_loading, stream_folder
+from orchestrator.memory import size_shown
 from orchestrator.plan import make_plan
 
 Make = Callable[..., JobSpec]
@@ -28,7 +30,7 @@ def chosen(spec: JobSpec) -> loading.Loading:
 @pytest.mark.parametrize(
     ("free", "expected"),
     [
-        (10**9, "loading: indexed, as the rows need about 3.1 kB, and 500.0 MB of memory is for them"),
+        (10**9, "loading: indexed, as the rows need about 5.6 kB, and 500.0 MB of memory is for them"),
         (5000, "loading: streaming, as the rows need about 3.1 kB, and 2.5 kB of memory is for them"),
     ],
 )
@@ -44,10 +46,59 @@ def test_the_job_decides(small_job: Make, monkeypatch: pytest.MonkeyPatch) -> No
     assert str(chosen(small_job("data.loading=streaming"))) == "loading: streaming, as data.loading=streaming"
 
 
-def test_a_compressed_file_grows_more(small_job: Make, tmp_path: Path) -> None:
+def test_a_compressed_file_grows_more(small_job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "small.csv.gz").write_bytes(b"x" * 100)
+    monkeypatch.setattr(loading, "free_memory", lambda: 1)
     found = chosen(small_job("data.csv=null", "data.files=small.csv.gz"))
-    assert str(found).startswith("loading: indexed, as the rows need about 2.4 kB")
+    assert str(found).startswith("loading: streaming, as the rows need about 2.4 kB")
+
+
+WIDE_CSV = "size,colour,label\n" + "".join(f"{row},u{row // 2},{'ab'[row % 2]}\n" for row in range(3000))
+ONE_HOT = "data.features={size: number, colour: {kind: category, encode: one_hot}}"
+
+
+@pytest.mark.parametrize(
+    ("options", "columns"),
+    [
+        ([ONE_HOT], 1 + 1502),
+        (["data.features={colour: {kind: text, length: 700}}"], 700),
+        (["data.features={size: {kind: number, buckets: 400, encode: one_hot}}"], 400),
+        (["data.window={width: 300}", "data.split={by: time, valid: 0.2}", "data.features={size: number}"], 300),
+    ],
+)
+def test_what_the_rows_need_is_what_they_take(csv: Make, options: list[str], columns: int) -> None:
+    spec = csv(WIDE_CSV, *options, "data.split.test=0")
+    _, why = loading._by_size(learn(spec).nbytes)  # windows are not asked how large they are
+    shown = float(why.split("need about ")[1].split(" MB")[0])
+    ready = prepare(spec, chosen(spec))
+    real = sum(split.nbytes for split in ready.splits.values()) + sum(x.nbytes for x in ready.facts.columns.values())
+    assert real / 1.5 < shown * 1e6 < real * 1.5
+    assert sum(split.nbytes for split in ready.splits.values()) > 2400 * columns * 4
+
+
+def test_columns_of_one_hot_turn_a_small_file_to_streaming(csv: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file takes 50 kB, its rows 16 MB."""
+    monkeypatch.setattr(loading, "free_memory", lambda: 20 * 10**6)
+    assert str(chosen(csv(WIDE_CSV, ONE_HOT))).startswith("loading: streaming, as the rows need about 16.")
+    assert not chosen(csv(WIDE_CSV)).streams
+
+
+def test_rows_that_do_not_fit_are_refused_with_a_fix_that_works(csv: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**7)
+    with pytest.raises(DataError) as caught:
+        prepare(csv(WIDE_CSV, ONE_HOT, "data.loading=indexed"))
+    assert str(caught.value) == (
+        "3,000 rows take 16.3 MB as the model sees them, and 10.0 MB of memory is free; 'colour' becomes 1,358 "
+        "columns: use as_input: true without encode (codes for an Embedding), max_values, or encode: hash with "
+        "few buckets"
+    )
+    for fix in ("as_input: true", "encode: one_hot, max_values: 20", "encode: hash, buckets: 50"):
+        prepare(csv(WIDE_CSV, f"data.features={{colour: {{kind: category, {fix}}}}}"))
+
+
+def test_very_many_columns_are_told(csv: Make) -> None:
+    (told,) = make_plan(csv(WIDE_CSV, ONE_HOT)).notes
+    assert told.startswith("colour becomes 1,")
 
 
 def test_windows_need_all_rows(small_job: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_the_command_needs_no_cluster(
     done = ask("plan", "job.yaml", *ALL_ROWS)
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[1].startswith("rows: 41 train; loading: indexed, as the rows need about 3.1 kB, and ")
+    assert lines[1].startswith("rows: 41 train; loading: indexed, as the rows need about 5.6 kB, and ")
     assert [lines[0], *lines[2:5]] == [
         "small: 2 worker(s) of 1 CPU each",
         "steps: 6 per epoch, 12 in 2 epochs",

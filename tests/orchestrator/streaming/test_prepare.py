@@ -285,7 +285,9 @@ def test_a_bad_value_is_named_with_file_and_row(
 
 @contextmanager
 def only_streamed(spec: JobSpec, tmp_path: Path) -> Iterator[Prepared]:
-    with chosen_loading(spec) as loading:
+    asked = spec.model_copy(update={"data": spec.data.model_copy(update={"loading": "streaming"})})
+    asked._home = spec.home
+    with chosen_loading(asked) as loading:
         with streamed(spec, loading, in_turn, tmp_path / "stream" / "rows", lambda text: None) as found:
             yield found
 
