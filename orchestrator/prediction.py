@@ -85,7 +85,8 @@ def _answers(predictor: Predictor, block: Block, found: Found) -> pd.DataFrame:
         ids = _identity(fitted, block, last, found)
         return pd.DataFrame({**ids, **fitted.target.answers(given.labels, given.scores)})
     except BadValue as error:
-        raise error.at(block.first_row, block.file) from None
+        file, row = block.place(error.row - 1)
+        raise error.at(row - error.row + 1, file) from None
 
 
 def _blocks(found: Found, source: Path, fitted: Preprocessing) -> Iterator[Block]:

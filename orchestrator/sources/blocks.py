@@ -26,12 +26,22 @@ SHOWN = 5
 class Block:
     """Some rows of a file: arrays with the rows as first axis, by column.
 
-    first_row: the number of its first row in the file, from 1.
+    first_row: the number of its first row in the file, from 1. files: of each row, where a file is a row.
     """
 
     columns: dict[str, np.ndarray]
     file: str
     first_row: int
+    files: tuple[str, ...] = ()
+
+    def place(self, row: int) -> tuple[str, int]:
+        """(file, row from 1 in it) of a row of the block, from 0."""
+        return (self.files[row], 1) if self.files else (self.file, self.first_row + row)
+
+    @property
+    def places(self) -> list[tuple[str, int, int]]:
+        """(file, number of its first row, rows) one after the other."""
+        return [(file, 1, 1) for file in self.files] or [(self.file, self.first_row, len(self))]
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0

@@ -91,7 +91,7 @@ def load_columns(spec: JobSpec, found: Mapping[str, Found] | None = None) -> Loa
             raise DataError(f"{place} has no rows; a job needs at least a few to train on")
     counts = {part: sum(map(len, files)) for part, files in parts.items()}
     blocks = [block for files in parts.values() for block in files]
-    places = tuple((block.file, block.first_row, len(block)) for block in blocks)
+    places = tuple(place for block in blocks for place in block.places)
     told = (*files_told(data, found), *reading.notes.told())
     return Loaded(with_target(joined_blocks(blocks, reading), data.target), counts, bad, places, told)
 

@@ -35,7 +35,7 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
         return
     if "image" not in names:  # to count rows, none need be decoded
         columns = _columns(files, names, read)
-        yield Block(columns, files[0].name, 1)
+        yield Block(columns, files[0].name, 1, tuple(file.name for file in files))
         return
     size = reading.image_size or image_size(files[0], read)
     shape = (*size, read.channels)
@@ -47,7 +47,8 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
             columns = {"image": images} | _columns(some, names, read)
             if not good.all():
                 columns = {name: values[good] for name, values in columns.items()}
-            yield Block({name: columns[name] for name in names}, some[0].name, start + 1)
+            paths = tuple(file.name for file, is_good in zip(some, good, strict=True) if is_good)
+            yield Block({name: columns[name] for name in names}, some[0].name, start + 1, paths)
 
 
 def _labelled(files: Sequence[File], reading: Reading) -> Sequence[File]:

@@ -85,22 +85,31 @@ def _in_parts(block: Block, names: list[str], reading: Reading, file: File | Non
     start, rows = 0, len(block) if reading.whole else FIRST_ROWS
     while start < len(block):
         part = {name: values[start : start + rows] for name, values in block.columns.items()}
-        found = _decode_part(Block(part, block.file, block.first_row + start), names, reading, file)
+        found, good = _decode_part(Block(part, block.file, block.first_row + start), names, reading, file)
+        for first, end in _runs(good):  # apart, so that the rows keep their numbers
+            columns = {name: values[first:end] for name, values in found.items()}
+            yield Block(columns, block.file, block.first_row + start + first)
         start += rows
-        if len(found):
-            yield found
-            size = sum(found.columns[name][0].nbytes for name in names)
+        if good.any():
+            size = sum(found[name][:1].nbytes for name in names)
             rows = max(1, BLOCK_BYTES // max(1, size))
 
 
-def _decode_part(block: Block, names: list[str], reading: Reading, file: File | None) -> Block:
+def _runs(good: np.ndarray) -> list[list[int]]:
+    """[first, end] of each run of True."""
+    edges = np.diff(np.concatenate([[False], good, [False]]).astype(np.int8))
+    return np.flatnonzero(edges).reshape(-1, 2).tolist()
+
+
+def _decode_part(
+    block: Block, names: list[str], reading: Reading, file: File | None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The columns, and which rows hold an image in each of them."""
     columns, good = dict(block.columns), np.ones(len(block), bool)
     for name in names:
         columns[name], fine = _decode_column(name, block, reading, _opener(file))
         good &= fine
-    if not good.all():
-        columns = {name: values[good] for name, values in columns.items()}
-    return Block(columns, block.file, block.first_row)
+    return columns, good
 
 
 def _opener(file: File | None) -> Callable[[Any], bytes]:

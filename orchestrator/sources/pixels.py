@@ -23,8 +23,7 @@ SCALED = "scaled to 8 bits (data.read.max_value becomes 255)"
 FIRST = "with several frames or pages, of which the first is read"
 Note = Callable[[str], None]
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what is too large is an error of ours
-warnings.filterwarnings("ignore", message="Corrupt EXIF data")  # a damaged note is ignored
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file is an error of ours, or does not matter
 
 
 class _Refused(ValueError):
@@ -45,7 +44,9 @@ def _decode_any(data: bytes, read: ReadSpec, note: Note) -> np.ndarray:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             return _pixels(image, read, note)
     except UnidentifiedImageError as error:
-        what = f"its bytes are of none of {', '.join(FORMATS)}" if data else "the file is empty"
+        what = (
+            f"its bytes are of none of {', '.join(FORMATS)}, or damaged at the start" if data else "the file is empty"
+        )
         raise ValueError(f"is not an image: {what}") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)

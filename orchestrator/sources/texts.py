@@ -30,7 +30,8 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     for file, first, texts, owners in rows:
         columns = {"text": texts, "label": [labels.get(owner) for owner in owners]}
         columns["file"] = [paths.get(owner) for owner in owners]
-        yield Block({name: np.array(columns[name], object) for name in names}, file, first)
+        each = tuple(owners) if reading.read.rows == "file" else ()
+        yield Block({name: np.array(columns[name], object) for name in names}, file, first, each)
 
 
 Rows = tuple[str, int, list[str], list[str]]

@@ -20,7 +20,7 @@ from configs.train import TrainSpec
 from orchestrator.cleaning import SHOWN, UNKNOWN_LABEL, Dropped, comparable, sift, together
 from orchestrator.report import ROW_KEYS, row_keys, row_sums
 from orchestrator.sources import BadRows, blocks_of
-from orchestrator.sources.blocks import Notes
+from orchestrator.sources.blocks import Block, Notes
 from orchestrator.splits import SHARES, Dealer, strata
 from orchestrator.streaming.pieces import Piece
 from orchestrator.time_splits import joined_times, needs_all_times, row_times, span_of
@@ -36,13 +36,13 @@ FULL = {errno.ENOSPC, errno.EDQUOT, None}
 class Rows:
     """Rows of a block that are left, as `plain_columns` gives them.
 
-    numbers: of each row in its piece, from 0; a row's number in the file, from 1, is `shift` larger.
+    numbers: of each row in its piece, from 0; the first of the block has `first`.
     """
 
     columns: dict[str, np.ndarray]
     numbers: np.ndarray
-    file: str
-    shift: int
+    block: Block
+    first: int
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -59,8 +59,8 @@ class Rows:
         try:
             yield
         except BadValue as error:
-            row = int(self.numbers[error.row - 1]) + self.shift
-            raise error.at(row - error.row + 1, self.file) from None
+            file, row = self.block.place(int(self.numbers[error.row - 1]) - self.first)
+            raise error.at(row - error.row + 1, file) from None
 
 
 class PieceReader:
@@ -81,7 +81,7 @@ class PieceReader:
             first = self.read
             for one in left.dropped:
                 self.dropped.append(replace(one, examples=tuple(row + first for row in one.examples)))
-            rows = Rows(left.columns, left.source_rows + first, block.file, block.first_row - first)
+            rows = Rows(left.columns, left.source_rows + first, replace(block, columns={}), first)
             with rows.naming():
                 columns = plain_columns(left.columns, self._data)
                 for name in self._piece.numbers:
@@ -340,7 +340,7 @@ def _require_alike(split: Split, rows: Rows, task: Store) -> None:
     odd = set(split.deferred).symmetric_difference(task.later)
     if odd:
         raise DataError(
-            f"column {min(odd)!r} holds bytes (uint8) in some files and other numbers in others, such as {rows.file}; "
+            f"column {min(odd)!r} holds bytes (uint8) in some files and other numbers in others, such as {rows.block.file}; "
             "make them equal"
         )
 

@@ -9,7 +9,9 @@ import pyarrow.fs
 import pytest
 from PIL import Image
 
+from configs.errors import DataError
 from configs.job import JobSpec
+from orchestrator.datasets import prepare
 from orchestrator.sources import BadRows, Loaded, Reading, blocks_of, found_files, pictures
 from orchestrator.sources.listing import LeftOut, listed
 from orchestrator.sources.pictures import pixel_bytes
@@ -190,3 +192,10 @@ def test_a_path_seen_from_the_job_s_place(load: Load) -> None:
     Path("d/meta").mkdir()
     Path("d/meta/rows.csv").write_text("path,y\npics/1.png,a\n")
     assert load(files="d", format="csv", **PATHS).columns["path"].shape == (1, 4, 4, 3)
+
+
+def test_an_error_names_the_picture_itself(job: Callable[..., JobSpec]) -> None:
+    draw(*(f"p/{label}/{number}.png" for label in "ab" for number in range(9)), "v/a/1.png", "v/c/2.png")
+    spec = job(files="p", valid_files="v", **IMAGE)
+    with pytest.raises(DataError, match=r"v/c/2\.png: target 'label' has 'c'"):
+        prepare(spec)
