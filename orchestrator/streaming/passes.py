@@ -340,8 +340,8 @@ def _require_alike(split: Split, rows: Rows, task: Store) -> None:
     odd = set(split.deferred).symmetric_difference(task.later)
     if odd:
         raise DataError(
-            f"column {min(odd)!r} holds bytes (uint8) in some files and other numbers in others, such as {rows.block.file}; "
-            "make them equal"
+            f"column {min(odd)!r} holds bytes (uint8) in some files and other numbers in others, such as "
+            f"{rows.block.file}; make them equal"
         )
 
 

@@ -2,6 +2,7 @@
 
 import html
 import re
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,3 +120,19 @@ def test_images_have_a_histogram(kind: str, small_job: Make, tmp_path: Path) -> 
         "data.csv=null", "data.function=pictures:load", f"data.features={{image: {kind}}}", "train.loss=null"
     )
     assert "shape (4, 4)" in page(prepare(job).facts, [], "0f0f")
+
+
+def test_the_report_takes_little_memory_beside_the_images(small_job: Make, tmp_path: Path) -> None:
+    (tmp_path / "pictures.py").write_text(
+        "import numpy as np\ndef load():\n"
+        "    return {'image': np.zeros((4000, 64, 64, 3), np.uint8), 'label': np.arange(4000) % 2}\n"
+    )
+    options = ("data.csv=null", "data.function=pictures:load", "data.features={image: image}", "train.loss=null")
+    facts = prepare(small_job(*options)).facts
+    tracemalloc.start()
+    try:
+        page(facts, list(warnings(facts)), facts.fingerprint)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < facts.columns["image"].nbytes

@@ -110,8 +110,8 @@ def encoded(size: tuple[int, int] = (4, 6), colour: int = 200, kind: str = "PNG"
 
 def test_images_in_a_parquet_column(load: Load, problem: Problem) -> None:
     write_parquet("a.parquet", image=[encoded(), encoded(colour=10), b"none"], label=["a", "b", "c"])
-    formats = "JPEG, PNG, GIF, BMP, WEBP, TIFF, PPM"
-    wrong = f"a.parquet, row 3: column 'image' is not an image: its bytes are of none of {formats}, or damaged at the start"
+    formats = "JPEG, PNG, GIF, BMP, WEBP, TIFF, PPM, or damaged at the start"
+    wrong = f"a.parquet, row 3: column 'image' is not an image: its bytes are of none of {formats}"
     assert problem(files="a.parquet", **IMAGE) == wrong
     rows = load(files="a.parquet", bad_rows="skip", **IMAGE)
     assert rows.columns["image"].shape == (2, 6, 4, 3)
