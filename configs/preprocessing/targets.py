@@ -163,7 +163,9 @@ class FittedTarget(Spec):
         bad = np.flatnonzero(misfits(self.kind, numbers))
         if bad.size:
             shown = ", ".join(f"{number:g}" for number in numbers[bad[0]][:10])
-            what = f": got [{shown}{', ...' if numbers.shape[1] > 10 else ''}], expected {EXPECTED[self.kind]}"
+            missing = np.isnan(numbers[bad[0]]).any()
+            expected = f"a value for each{FIX}" if missing else EXPECTED[self.kind]
+            what = f": got [{shown}{', ...' if numbers.shape[1] > 10 else ''}], expected {expected}"
             raise BadValue(f"target {self.column!r}, row ", int(bad[0]) + 1, what)
         return numbers.astype(np.float32)
 

@@ -109,7 +109,7 @@ def test_labels_come_back(sets: list[set[str]]) -> None:
     [
         (np.array([[1, 0], [1, 1]]), {"kind": "one_hot"}, r"row 2: got \[1, 1\], expected one 1 and 0 elsewhere"),
         (np.array([[1, 0], [0, 2]]), {"kind": "multi_label"}, r"row 2: got \[0, 2\], expected 0 or 1 for every label"),
-        (np.array([[1, 0], [np.nan, 0]]), {"kind": "one_hot"}, r"row 2: got \[nan, 0\], expected one 1"),
+        (np.array([[1, 0], [np.nan, 0]]), {"kind": "one_hot"}, r"row 2: got \[nan, 0\], expected a value for each"),
         (np.array([[1, 0], [1, 0]]), {"kind": "one_hot"}, "has one class, 0, in the training part; there is nothing"),
         (np.zeros((2, 2)), {"kind": "multi_label"}, "has no label in the training part; there is nothing to learn"),
         (np.zeros((2, 2)), {"kind": "class"}, "set data.target.kind to one_hot, multi_label or number"),
