@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Context, Decimal, InvalidOperation
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,9 @@ TRUTH = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
 WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 """A whole number as pandas writes it in a column that lacks some values, or a database with its scale; not 007.0."""
 NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,4})?")
+CLOCK = re.compile(r"(\d\d:\d\d(?::\d\d)?)(\.\d+)?")
+DURATION = re.compile(r"-?\d+ days? [-+]?\d\d:\d\d:\d\d(?:\.\d+)?")
+TIMES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[-+]\d\d:?\d\d)?)?")
 
 
@@ -39,7 +42,9 @@ def text_of(value: Any) -> str | None:
 def folded(text: str) -> str:
     """One spelling for the same whole number or truth: 3.0 and 3.00 become 3, true and TRUE become True."""
     whole = WHOLE_FLOAT.fullmatch(text)
-    return str(int(whole[1])) if whole else TRUTH.get(text, text)
+    if whole:
+        return str(int(whole[1]))
+    return "0" if text == "-0" else TRUTH.get(text, text)
 
 
 def exact_text_of(value: Any) -> str | None:
@@ -48,18 +53,22 @@ def exact_text_of(value: Any) -> str | None:
         return str(value)
     if is_missing(value):
         return None
-    if isinstance(value, bool | np.bool_ | int | np.integer):
-        return str(value)
-    if isinstance(value, float | np.floating):
-        # As short as the type allows: 0.1 of 32 bits is 0.1.
-        return str(int(value)) if np.isfinite(value) and value == np.floor(value) else str(value)
-    if isinstance(value, Decimal):
-        return format(value, "f")
+    if isinstance(value, TIMES):  # first: a timedelta64 is an integer to NumPy
+        return _time_text(value)
+    if isinstance(value, float | np.floating | Decimal):
+        return _fraction_text(value)
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if isinstance(value, list | tuple | dict | np.ndarray):
         raise TypeError("expected one value")
-    return _time_text(value)
+    return str(value)
+
+
+def _fraction_text(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    # As short as the type allows: 0.1 of 32 bits is 0.1.
+    return str(int(value)) if np.isfinite(value) and value == np.floor(value) else str(value)
 
 
 def _time_text(value: Any) -> str:
@@ -69,7 +78,7 @@ def _time_text(value: Any) -> str:
         return str(pd.Timedelta(value))
     if isinstance(value, datetime.time):
         return _without_zeros(value.isoformat(timespec="microseconds"))
-    return str(value)
+    return _moment(pd.Timestamp(value))
 
 
 def _moment(time: pd.Timestamp) -> str:
@@ -93,11 +102,22 @@ def key_of(text: str) -> str | None:
         except InvalidOperation:
             return None
         return f"number {number if number else 0}"
-    if TIME.fullmatch(text):
-        try:
+    return _key_of_time(text)
+
+
+def _key_of_time(text: str) -> str | None:
+    """Of a date, a time of day or a duration."""
+    clock = CLOCK.fullmatch(text)
+    if clock:
+        seconds = "" if clock[1].count(":") == 2 else ":00"
+        return f"clock {clock[1]}{seconds}{(clock[2] or '').rstrip('0').rstrip('.')}"
+    try:
+        if TIME.fullmatch(text):
             return f"time {_moment(pd.Timestamp(text))}"
-        except ValueError:
-            return None
+        if DURATION.fullmatch(text):
+            return f"duration {pd.Timedelta(text)}"
+    except ValueError:
+        pass
     return None
 
 
@@ -112,15 +132,30 @@ class Lookup:
 
     def __call__(self, text: str) -> int | None:
         place = self._places.get(text)
-        if place is None and (key := key_of(text)) is not None:
-            place = self._by_key.get(key)
+        for read, places in ((key_of, "_by_key"), (_at_32_bits, "_by_float")):
+            if place is None and (key := read(text)) is not None:
+                place = getattr(self, places).get(key)
         return place
 
     @cached_property
     def _by_key(self) -> dict[str, int | None]:
+        return self._by(key_of)
+
+    @cached_property
+    def _by_float(self) -> dict[str, int | None]:
+        return self._by(_at_32_bits)
+
+    def _by(self, read: Callable[[str], str | None]) -> dict[str, int | None]:
         found: dict[str, int | None] = {}
         for text, place in self._places.items():
-            key = key_of(text)
+            key = read(text)
             if key is not None:
                 found[key] = None if key in found else place
         return found
+
+
+def _at_32_bits(text: str) -> str | None:
+    """A fraction as 32 bits have it: 0.1, and 0.10000000149011612 that JSON makes of it."""
+    fraction = not text.lstrip("+-").isdigit() and NUMBER.fullmatch(text)
+    with np.errstate(over="ignore"):
+        return str(np.float32(text)) if fraction else None

@@ -249,7 +249,7 @@ def _texts_of(dictionary: pa.Array, *, exact: bool) -> list[str | None]:
     if exact:
         return texts
     # Few texts change: Arrow finds them.
-    changes = pc.match_substring_regex(dictionary, r"\A(-?(0|[1-9][0-9]*)\.0+|true|TRUE|false|FALSE)\z")
+    changes = pc.match_substring_regex(dictionary, r"\A(-?(0|[1-9][0-9]*)\.0+|-0|true|TRUE|false|FALSE)\z")
     for index in np.flatnonzero(changes.to_numpy(zero_copy_only=False)):
         texts[index] = folded(texts[index])
     return texts

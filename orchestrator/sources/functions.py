@@ -103,7 +103,11 @@ def _is_ray_dataset(result: Any) -> bool:
 
 def _collected(dataset: Any) -> dict[str, np.ndarray]:
     """All rows of a ray.data.Dataset on this machine."""
-    batches = [_batch_columns(table) for table in _tables(dataset)]
+    try:
+        batches = [_batch_columns(table) for table in _tables(dataset)]
+    except pa.ArrowException:  # a pandas block may hold values of several types
+        frames = dataset.iter_batches(batch_size=None, batch_format="pandas")
+        batches = [{str(name): of_pandas(values) for name, values in frame.items()} for frame in frames if len(frame)]
     names = dict.fromkeys(name for batch in batches for name in batch)
     return {name: concatenated([batch[name] for batch in batches]) for name in names}
 

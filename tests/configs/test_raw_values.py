@@ -57,6 +57,7 @@ VALUES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
     "timestamp": (pa.timestamp("us"), st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1))),
     "date": (pa.date32(), st.dates(datetime.date(1700, 1, 1), datetime.date(2200, 1, 1))),
     "time": (pa.time64("us"), st.times()),
+    "duration": (pa.duration("us"), st.timedeltas(datetime.timedelta(-9999), datetime.timedelta(9999))),
     "text": (pa.string(), st.text(st.characters(codec="utf-8"), max_size=6)),
 }
 
@@ -151,6 +152,15 @@ def test_a_time_is_found_however_it_is_written() -> None:
     fitted = fit(np.array(["2024-01-31T12:00", "2024-02-01"], "datetime64[ns]"), {}, ONE_HOT)
     for text in ("2024-01-31 12:00:00", "2024-01-31T12:00", "2024-01-31T13:00:00+01:00"):
         assert asked(fitted, text) == [0, 1, 0]
+
+
+def test_a_time_of_day_a_duration_and_a_float_are_found_however_they_are_written() -> None:
+    clock = fit([datetime.time(12), datetime.time(12, 1)], {}, ONE_HOT)
+    assert asked(clock, "12:00") == asked(clock, "12:00:00.000000") == [0, 1, 0]
+    duration = fit(np.array([5, 6], "timedelta64[s]"), {}, ONE_HOT)
+    assert asked(duration, "0 days 00:00:05") == asked(duration, "0 days 00:00:05.000000") == [0, 1, 0]
+    floats = fit(np.array([0.1, 2.5], np.float32), {}, ONE_HOT)
+    assert asked(floats, 0.1) == asked(floats, float(np.float32(0.1))) == asked(floats, "1e-1") == [0, 1, 0]
 
 
 def test_the_rules_of_reading_apply_to_rows_of_the_endpoint() -> None:
