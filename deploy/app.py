@@ -68,7 +68,7 @@ class ModelEndpoint:
         features = {
             name: {
                 "kind": feature.kind,
-                **({"shape": feature.shape} if feature.kind == "tensor" else {}),
+                **({"shape": feature.shape} if feature.kind in {"tensor", "image"} else {}),
             }
             for name, feature in fitted.features.items()
         }

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 from configs.errors import DataError, one_line
 from configs.source import ReadSpec
 from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
-from orchestrator.sources.labels import label_of
+from orchestrator.sources.labels import label_of, labelled
 from orchestrator.sources.pixels import Note, decode
 from orchestrator.sources.places import File
 
@@ -30,14 +30,14 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     asked = FILE in (reading.wanted or reading.required)
     names, read = reading.choose((*COLUMNS, FILE) if asked else COLUMNS, files[0].name), reading.read
     if "label" in names:
-        files = _labelled(files, reading)
+        files = labelled(files, reading)
     if not files:
         return
     if "image" not in names:  # to count rows, none need be decoded
         columns = _columns(files, names, read)
         yield Block(columns, files[0].name, 1, tuple(file.name for file in files))
         return
-    size = reading.image_size or image_size(files[0], read)
+    size = reading.image_size or image_size(files, read, skip=reading.bad.skip)
     shape = (*size, read.channels)
     step = len(files) if reading.whole else max(1, BLOCK_BYTES // math.prod(shape))
     for start in range(0, len(files), step):
@@ -49,19 +49,6 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
                 columns = {name: values[good] for name, values in columns.items()}
             paths = tuple(file.name for file, is_good in zip(some, good, strict=True) if is_good)
             yield Block({name: columns[name] for name in names}, some[0].name, start + 1, paths)
-
-
-def _labelled(files: Sequence[File], reading: Reading) -> Sequence[File]:
-    """The files that have a label. Raises DataError naming the first that has none, unless bad rows are left out."""
-    good = []
-    for file in files:
-        try:
-            label_of(file, reading.read.labels)
-        except DataError as error:
-            reading.bad.add(str(error))
-        else:
-            good.append(file)
-    return good
 
 
 def _columns(files: Sequence[File], names: Sequence[str], read: ReadSpec) -> dict[str, np.ndarray]:
@@ -109,14 +96,22 @@ def in_threads(work: Callable[[int, Note], str], names: Sequence[str], reading: 
     return problems
 
 
-def image_size(file: File, read: ReadSpec) -> tuple[int, int]:
-    """(height, width) that images are resized to, or else that of a file. Raises DataError."""
+def image_size(files: Iterable[File], read: ReadSpec, *, skip: bool) -> tuple[int, int]:
+    """(height, width) that images are resized to, or else that of the first file. Raises DataError.
+
+    skip: of the first file that can be read.
+    """
     if read.height and read.width:
         return read.height, read.width
-    pixels = _pixels_of(file, read)
-    if isinstance(pixels, str):
-        raise DataError(pixels)
-    return pixels.shape[0], pixels.shape[1]
+    problems: list[str] = []
+    for file in files:
+        pixels = _pixels_of(file, read)
+        if not isinstance(pixels, str):
+            return pixels.shape[0], pixels.shape[1]
+        problems.append(pixels)
+        if not skip:
+            break
+    raise DataError(problems[0])
 
 
 def _decode_file(file: File, read: ReadSpec, image: np.ndarray, note: Note) -> str:

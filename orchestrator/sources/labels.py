@@ -1,10 +1,11 @@
 """The label of a file that is a row, or whose lines are, by where it lies."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.errors import DataError
+from orchestrator.sources.blocks import Reading
 from orchestrator.sources.places import File, Found
 
 BY_PLACE = {
@@ -29,9 +30,22 @@ def label_of(file: File, labels: Any) -> str:
     if not found:
         raise DataError(
             f"{file.name}: lies in no class folder; move it into a folder named after its class below {file.place}, "
-            "or leave it out with data.bad_rows: skip"
+            f"give its label with data.read.labels: {{{file.base}: LABEL}}, or leave it out with data.bad_rows: skip"
         )
     return found
+
+
+def labelled(files: Sequence[File], reading: Reading) -> Sequence[File]:
+    """The files that have a label. Raises DataError naming the first that has none, unless bad rows are left out."""
+    good = []
+    for file in files:
+        try:
+            label_of(file, reading.read.labels)
+        except DataError as error:
+            reading.bad.add(str(error))
+        else:
+            good.append(file)
+    return good
 
 
 def _mapped(file: File, labels: Mapping[str, str]) -> str:

@@ -75,7 +75,7 @@ def _pixels(image: Any, read: ReadSpec, note: Note) -> np.ndarray:
 
 def _has_16_bits(image: Any) -> bool:
     """Of an image that is not loaded yet."""
-    stored = str(image.tile[0].args) if image.tile else ""
+    stored = str(image.tile[0].args) if image.tile and image.format in {"PNG", "TIFF"} else ""
     return ";16" in stored or image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
 
 

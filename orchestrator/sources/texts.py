@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from configs.errors import DataError
 from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
-from orchestrator.sources.labels import label_of
+from orchestrator.sources.labels import label_of, labelled
 from orchestrator.sources.places import File
 
 COLUMNS = ("text", "label")
@@ -24,6 +24,7 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     """
     asked = reading.read.rows == "file" and "file" in (reading.wanted or reading.required)
     names = reading.choose((*COLUMNS, "file") if asked else COLUMNS, files[0].name)
+    files = labelled(files, reading) if "label" in names else files
     labels = {file.name: label_of(file, reading.read.labels) for file in files if "label" in names}
     paths = {file.name: file.below or file.base for file in files if asked}
     rows = _of_files(files, reading) if reading.read.rows == "file" else _of_lines(files, reading)

@@ -179,7 +179,7 @@ def _with_kinds(data: DataSpec, pieces: list[Piece]) -> tuple[DataSpec, list[Pie
         only = data.model_copy(update={"features": {}, "id": None, "sample_weight": None})
         numbers = (column,) if _holds_numbers(column, _first_columns(only, pieces)[column], data.read) else ()
     files = pieces[0].found
-    size = image_size(files.files[0], data.read) if files.format == "images" else None
+    size = image_size(files.files, data.read, skip=data.bad_rows == "skip") if files.format == "images" else None
     return data, [replace(piece, numbers=numbers, image_size=size) for piece in pieces], inferred, warnings
 
 

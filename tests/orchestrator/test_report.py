@@ -123,11 +123,11 @@ def test_images_have_a_histogram(kind: str, small_job: Make, tmp_path: Path) -> 
 
 
 def test_the_report_takes_little_memory_beside_the_images(small_job: Make, tmp_path: Path) -> None:
-    (tmp_path / "pictures.py").write_text(
+    (tmp_path / "many_pictures.py").write_text(
         "import numpy as np\ndef load():\n"
         "    return {'image': np.zeros((4000, 64, 64, 3), np.uint8), 'label': np.arange(4000) % 2}\n"
     )
-    options = ("data.csv=null", "data.function=pictures:load", "data.features={image: image}", "train.loss=null")
+    options = ("data.csv=null", "data.function=many_pictures:load", "data.features={image: image}", "train.loss=null")
     facts = prepare(small_job(*options)).facts
     tracemalloc.start()
     try:

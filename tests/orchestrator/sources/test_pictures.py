@@ -58,9 +58,11 @@ def test_classes(load: Load, files: Any, labels: Any, expected: list[str]) -> No
 def test_a_file_without_a_class(load: Load, problem: Problem) -> None:
     draw("pics/cat/1.png", "pics/2.png")
     assert problem(files="pics", **IMAGE) == (
-        "pics/2.png: lies in no class folder; move it into a folder named after its class below pics, or leave it out "
-        "with data.bad_rows: skip"
+        "pics/2.png: lies in no class folder; move it into a folder named after its class below pics, give its label "
+        "with data.read.labels: {2.png: LABEL}, or leave it out with data.bad_rows: skip"
     )
+    given = load(files="pics", read={"labels": {"2.png": "x", "cat": "cat"}}, **IMAGE)
+    assert given.columns["label"].tolist() == ["x", "cat"]
     rows = load(files="pics", bad_rows="skip", **IMAGE)
     assert (rows.columns["label"].tolist(), rows.skipped.count) == (["cat"], 1)
 
@@ -199,3 +201,21 @@ def test_an_error_names_the_picture_itself(job: Callable[..., JobSpec]) -> None:
     spec = job(files="p", valid_files="v", **IMAGE)
     with pytest.raises(DataError, match=r"v/c/2\.png: target 'label' has 'c'"):
         prepare(spec)
+
+
+def test_texts_without_a_class(load: Load, problem: Problem) -> None:
+    for name in ("t/pos/1.txt", "t/neg/deep/2.txt", "t/3.txt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(name)
+    data: dict[str, Any] = {"files": "t", "features": {"text": "text"}, "target": {"column": "label"}}
+    for read in ({"rows": "file"}, {}):
+        assert problem(read=read, **data).startswith("t/3.txt: lies in no class folder; ")
+        rows = load(read=read, bad_rows="skip", **data)
+        assert (rows.columns["label"].tolist(), rows.skipped.count) == (["neg", "pos"], 1)
+
+
+def test_the_size_is_that_of_the_first_picture_that_can_be_read(load: Load) -> None:
+    draw("p/a/2.png", "p/b/3.png")
+    Path("p/a/1.png").write_text("not a picture")
+    rows = load(files="p", bad_rows="skip", **IMAGE)
+    assert (rows.columns["image"].shape, rows.skipped.count) == ((2, 4, 4, 3), 1)
