@@ -4,7 +4,7 @@ import codecs
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from configs.names import ImportPath
 from configs.rules import ValueRules
@@ -45,7 +45,13 @@ class ReadSpec(ValueRules):
     quote: str | None = '"'
     """CSV: the character around a value that holds separators; null where quotes are characters like any other."""
     comment: str | None = None
-    """CSV: lines that start with this are no rows."""
+    """CSV: lines that start with this are not rows."""
+    escape: str | None = None
+    r"""CSV: the character that makes the next one part of the value, such as the backslash of \" in dumps of MySQL; a
+    doubled quote needs none."""
+    skip_lines: NonNegativeInt = 0
+    """CSV: so many lines before the header (or the first row) are left out, such as a title. A line `sep=;`, as Excel
+    writes it, is understood."""
     encoding: str = "utf-8"
     """CSV, text and JSON."""
     rows: Literal["line", "file"] = "line"
@@ -66,7 +72,7 @@ class ReadSpec(ValueRules):
     """Images of grey with more than 8 bits (TIFFs of 32 bits or fractions too): the value that becomes 255; by default
     65535 where there are 16 bits."""
 
-    @field_validator("separator", "quote", "comment")
+    @field_validator("separator", "quote", "comment", "escape")
     @classmethod
     def _one_character(cls, value: str | None, info: Any) -> str | None:
         if value is not None and (not value or (info.field_name != "comment" and len(value.encode()) > 1)):
@@ -79,12 +85,14 @@ class ReadSpec(ValueRules):
         try:
             return codecs.lookup(value).name
         except LookupError:
-            raise ValueError(f"{value!r} is no encoding; use a name such as utf-8, latin-1 or cp1252") from None
+            raise ValueError(f"{value!r} is not an encoding; use a name such as utf-8, latin-1 or cp1252") from None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ReadSpec":
         if self.header is False and self.names is None:
             raise ValueError("header: false needs names, the columns in their order")
+        if self.escape is not None and self.escape in (self.quote, self.separator):
+            raise ValueError(f"escape is {self.escape!r}, as quote or separator is; a doubled quote needs no escape")
         twice = next((name for name in self.names or () if (self.names or ()).count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"names has {twice!r} twice; every column needs a name of its own")

@@ -147,7 +147,7 @@ def _identity(fitted: Preprocessing, block: Block, last: np.ndarray, found: Foun
     below = {file.name: file.below for file in found.files} if several else {}
     files = {FILE: below.get(block.file, block.file)} if several else {}
     if several or fitted.window is not None or found.format in ARRAYS:
-        return {**files, ROW: block.first_row + last}
+        return {**files, ROW: np.asarray(block.rows)[last]}
     return {}
 
 

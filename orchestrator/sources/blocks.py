@@ -1,6 +1,6 @@
 """What the readers of all formats share: a block of rows, what is to be read, and the rows that cannot be."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -20,28 +20,48 @@ BLOCK_BYTES = 16 * 2**20
 BLOCK_ROWS = 65_536
 SHOWN = 5
 """So many of the rows that were left out are named."""
+NAMES_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Block:
     """Some rows of a file: arrays with the rows as first axis, by column.
 
-    first_row: the number of its first row in the file, from 1. files: of each row, where a file is a row.
+    first_row: the number of its first row in the file, from 1. Whatever its format, a file's rows are numbered by what
+    could be a row: those that cannot be read count, headers, comments and blank lines of CSV and JSON do not.
+    numbers: (rows,) the number of each, where some in between are left out. files: of each row, where a file
+    is a row.
     """
 
     columns: dict[str, np.ndarray]
     file: str
     first_row: int
     files: tuple[str, ...] = ()
+    numbers: np.ndarray | None = None
+
+    @classmethod
+    def numbered(cls, columns: dict[str, np.ndarray], file: str, numbers: Sequence[int] | np.ndarray) -> "Block":
+        """numbers: of each row, rising."""
+        if not len(numbers):
+            return cls(columns, file, 1)
+        together = numbers[-1] - numbers[0] + 1 == len(numbers)
+        return cls(columns, file, int(numbers[0]), numbers=None if together else np.array(numbers, np.int64))
+
+    @property
+    def rows(self) -> Sequence[int] | np.ndarray:
+        """The number of each row in the file."""
+        return range(self.first_row, self.first_row + len(self)) if self.numbers is None else self.numbers
 
     def place(self, row: int) -> tuple[str, int]:
         """(file, row from 1 in it) of a row of the block, from 0."""
-        return (self.files[row], 1) if self.files else (self.file, self.first_row + row)
+        if self.files:
+            return self.files[row], 1
+        return self.file, self.first_row + row if self.numbers is None else int(self.numbers[row])
 
     @property
-    def places(self) -> list[tuple[str, int, int]]:
-        """(file, number of its first row, rows) one after the other."""
-        return [(file, 1, 1) for file in self.files] or [(self.file, self.first_row, len(self))]
+    def places(self) -> list[tuple[str, Sequence[int] | np.ndarray]]:
+        """(file, numbers in it) of the rows one after the other."""
+        return [(file, range(1, 2)) for file in self.files] or [(self.file, self.rows)]
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
@@ -55,10 +75,13 @@ class BadRows:
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def add(self, problem: str) -> None:
-        """problem: names the file, the row and what is wrong. Raises DataError unless bad rows are to be left out."""
+    def add(self, problem: str, fix: str = "") -> None:
+        """problem: names the file, the row and what is wrong; fix: what to do, where the row is not left out.
+
+        Raises DataError unless bad rows are to be left out.
+        """
         if not self.skip:
-            raise DataError(problem)
+            raise DataError(f"{problem}; {fix}" if fix else problem)
         self.count += 1
         if len(self.examples) < SHOWN:
             self.examples.append(problem)
@@ -123,14 +146,23 @@ class Reading:
         wanted = None if EVERY_OTHER in data.features else tuple(data.columns)
         return cls(data.read, {**more, **column_kinds(data)}, wanted, tuple(data.columns), bad, whole)
 
-    def choose(self, names: Iterable[str], source: str) -> list[str]:
-        """The columns to read of those that are there. Raises DataError where one is missing or there twice."""
+    def choose(self, names: Iterable[str], source: str, hint: Callable[[], str] | None = None) -> list[str]:
+        """The columns to read of those that are there. Raises DataError where one is missing, or used and there twice.
+
+        hint: what to do where one is missing.
+        """
         found = list(names)
-        twice = next((name for name in found if found.count(name) > 1), None)
+        used = [name for name in found if self.wanted is None or name in self.wanted]
+        twice = next((name for name in used if used.count(name) > 1), None)
         if twice is not None:
             raise DataError(f"{source}: the header has column {twice!r} twice; rename one")
-        require_columns(found, self.wanted or self.required, source)
-        return [name for name in found if self.wanted is None or name in self.wanted]
+        require_columns(found, self.needed, source, hint)
+        return used
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that must be there."""
+        return self.wanted or self.required
 
 
 def column_kind(kind: str) -> Kind:
@@ -162,24 +194,27 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def require_columns(columns: Iterable[str], wanted: Iterable[str], source: str) -> None:
-    """Raise DataError naming the first wanted column that is missing."""
+def require_columns(
+    columns: Iterable[str], wanted: Iterable[str], source: str, hint: Callable[[], str] | None = None
+) -> None:
+    """Raise DataError naming the first wanted column that is missing; hint: what to do then."""
     found = list(columns)
     for name in wanted:
         if name not in found:
-            names = ", ".join(found)
-            raise DataError(f"{source} has no column {name!r}; it has {names}{separator_hint(names)}")
+            more = hint() if hint else _alike(name, found)
+            raise DataError(f"{source} has no column {name!r}; it has {names_shown(found)}{more}")
 
 
-def separator_hint(header: str) -> str:
-    """What to add to an error where the header holds no comma, but another usual separator."""
-    found = next((name for mark, name in SEPARATORS.items() if mark in header), None)
-    if found is None or "," in header:
-        return ""
-    return f". It seems to be separated by {found}; give data.read.separator, or save it with commas"
+def _alike(name: str, found: list[str]) -> str:
+    """What to add to an error where a column has the name but for spaces and capitals."""
+    alike = next((one for one in found if one.strip().lower() == name.strip().lower()), None)
+    return "" if alike is None else f". Did you mean {alike!r}?"
 
 
-SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+def names_shown(names: Sequence[str]) -> str:
+    """Names of columns in quotes, so that spaces can be seen; the first of many."""
+    more = f", ... ({len(names)} in all)" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(f"{name!r:.60}" for name in names[:NAMES_SHOWN]) + more
 
 
 def from_arrow(column: pa.Array | pa.ChunkedArray, kind: Kind | None = None) -> np.ndarray:

@@ -40,22 +40,22 @@ class Loaded:
 
     parts: how many rows each part has that was given, in the order of the rows: `train` (those to be split) first.
     skipped: rows that could not be read; they are not among the columns.
-    blocks: (file, number of its first row in it, rows) of the rows one after the other; none of a function's.
+    blocks: (file, numbers in it) of the rows one after the other; none of a function's.
     """
 
     columns: dict[str, np.ndarray]
     parts: dict[str, int]
     skipped: BadRows = field(default_factory=BadRows)
-    blocks: tuple[tuple[str, int, int], ...] = ()
+    blocks: tuple[tuple[str, Sequence[int] | np.ndarray], ...] = ()
     told: tuple[str, ...] = ()
     """Lines on files that were left out, and on what was done to pictures."""
 
     def place(self, row: int) -> tuple[str, int]:
         """(file, row from 1 in it) of a row of the columns, from 0; without a file where the rows are a function's."""
-        for file, first, rows in self.blocks:
-            if row < rows:
-                return file, first + row
-            row -= rows
+        for file, numbers in self.blocks:
+            if row < len(numbers):
+                return file, int(numbers[row])
+            row -= len(numbers)
         return "", row + 1
 
     def given(self, source_rows: np.ndarray) -> dict[str, int]:
@@ -178,7 +178,9 @@ def _as_number_column(name: str, block: Block, blocks: list[Block], rules: Value
         return as_numbers(name, block.columns[name], rules)
     except BadValue as error:
         other = next(one.file for one in blocks if one.columns[name].dtype != object)
-        raise DataError(f"{error.at(block.first_row, block.file)}, as in {other}") from error
+        raise DataError(
+            f"{error.at(block.place(error.row - 1)[1] - error.row + 1, block.file)}, as in {other}"
+        ) from error
 
 
 def _require_shape(name: str, blocks: list[Block]) -> None:

@@ -1,11 +1,14 @@
-"""CSV files -> columns, whole or in blocks. Arrow reads them; what it has no option for is rewritten on the way."""
+"""CSV files -> columns, whole or in blocks.
 
-import csv
-import io
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+Arrow reads what is regular; all else is read record by record and rewritten for it (`csv_records`), which finds the
+same values, or the row that cannot be read.
+"""
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from configs.errors import DataError
 from configs.preprocessing.number_texts import read_texts
-from configs.source import ReadSpec
-from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading, from_arrow, separator_hint
-from orchestrator.sources.places import File, local_file
+from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading, from_arrow
+from orchestrator.sources.csv_header import attempt, head_of, header_fix, open_text, unreadable
+from orchestrator.sources.csv_quotes import Irregular, Watched
+from orchestrator.sources.csv_records import Head, Records, Rewriting
+from orchestrator.sources.places import READ_ERRORS, File, local_file
+
+LARGEST_VALUE = 2**30
+"""Bytes of the longest value that can be read."""
+ENCODINGS = {"utf-8": "utf8", "ascii": "utf8", "iso8859-1": "iso8859-1", "cp1252": "cp1252"}
+"""What Arrow calls the encodings in which commas and quotes are the bytes of ASCII."""
 
 
 def read_csv(path: Path, texts: Iterable[str]) -> dict[str, np.ndarray]:
@@ -33,47 +42,86 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     In blocks, a column whose kind the job does not tell comes as text; in a whole file as numbers where all are.
     """
     for file in files:
-        table = _Table(file, reading)
-        names = reading.choose(table.names(), file.name)
-        yield from table.whole(names) if reading.whole else table.blocks(names)
+        head = head_of(file, reading.read)
+        named = [name for name in head.names if name]
+        names = reading.choose(named, file.name, _Fix(file, reading, head))
+        table = _Table(file, reading, head, names)
+        yield from table.whole() if reading.whole else table.blocks()
 
 
-OnBad = Callable[[str], None]
-"""Is told of each row that is left out."""
+@dataclass(frozen=True)
+class _Fix:
+    file: File
+    reading: Reading
+    head: Head
+
+    def __call__(self) -> str:
+        return header_fix(self.file, self.reading.read, self.head, self.reading.needed)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What Arrow is to read.
+
+    columns: its names for all columns of the stream. wanted: its name for each column of the table.
+    numbers: of the rows in the file, filled while they are read; None where no row is left out.
+    """
+
+    stream: Any
+    options: pa.csv.ReadOptions
+    parse: pa.csv.ParseOptions
+    wanted: dict[str, str]
+    numbers: "array[int] | None" = None
 
 
 @dataclass(frozen=True)
 class _Table:
     file: File
     reading: Reading
+    head: Head
+    names: list[str]
 
-    def names(self) -> list[str]:
-        """The columns of the file, as its header or `read.names` has them."""
-        options = self._convert([], {})
-        return list(self._attempt(lambda: self._open(options, lambda problem: None).schema.names))
-
-    def whole(self, names: list[str]) -> Iterator[Block]:
+    def whole(self) -> Iterator[Block]:
         """All rows as one block."""
-        skipped: list[str] = []
-        try:
-            table = self._read(self._texts(names), skipped.append, threads=True)
-        except (pa.ArrowInvalid, OSError, UnicodeError):
-            # Once more by one thread, which can say which row is ragged.
-            skipped.clear()
-            table = self._attempt(lambda: self._read(self._texts(names), skipped.append, threads=False))
-        for problem in skipped:
-            self.reading.bad.add(problem)
-        yield Block({name: self._typed(name, table[name]) for name in names}, self.file.name, 1)
+        problem = Exception()
+        for strictly, block_bytes in self._ways(None):
+            try:
+                input_ = self._input(strictly, block_bytes)
+                with input_.stream as stream:
+                    table = pa.csv.read_csv(stream, input_.options, input_.parse, self._convert(input_))
+                columns = {name: self._typed(name, table[place]) for name, place in input_.wanted.items()}
+                yield Block.numbered(columns, self.file.name, input_.numbers or range(1, table.num_rows + 1))
+                return
+            except (*READ_ERRORS, Irregular) as error:
+                problem = error
+        raise unreadable(self.file, self.reading.read, problem)
 
-    def blocks(self, names: list[str]) -> Iterator[Block]:
-        """The rows in blocks of bounded memory."""
-        reader = self._attempt(lambda: self._open(self._texts(names), self.reading.bad.add))
-        row = 1
-        while (batch := self._attempt(lambda: next(reader, None))) is not None:
-            if batch.num_rows:
-                columns = {name: self._typed(name, batch.column(name)) for name in names}
-                yield Block(columns, self.file.name, row)
-            row += batch.num_rows
+    def blocks(self) -> Iterator[Block]:
+        """The rows in blocks of bounded memory; what is not a number stays a text."""
+        given, problem = 0, Exception()
+        for strictly, block_bytes in self._ways(BLOCK_BYTES):
+            try:
+                for block in self._blocks(self._input(strictly, block_bytes), given):
+                    given += len(block)
+                    yield block
+                return
+            except (*READ_ERRORS, Irregular) as error:
+                problem = error
+        raise unreadable(self.file, self.reading.read, problem)
+
+    def _blocks(self, input_: _Input, given: int) -> Iterator[Block]:
+        """given: so many rows were given before."""
+        reader = pa.csv.open_csv(input_.stream, input_.options, input_.parse, self._convert(input_))
+        read = 0
+        for batch in reader:
+            numbers = _taken(input_.numbers, batch.num_rows, read + 1)
+            late = max(0, given - read)
+            read += batch.num_rows
+            if late >= batch.num_rows:
+                continue
+            some = batch.slice(late)
+            columns = {name: self._typed(name, some.column(place)) for name, place in input_.wanted.items()}
+            yield Block.numbered(columns, self.file.name, numbers[late:])
 
     def _typed(self, name: str, texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """Numbers where the job uses numbers, or (of a whole file) does not say and all are; else texts as they are,
@@ -94,140 +142,72 @@ class _Table:
             return from_arrow(texts)
         return from_arrow(texts) if wrong.any() else numbers
 
-    def _texts(self, names: list[str]) -> pa.csv.ConvertOptions:
-        return self._convert(names, dict.fromkeys(names, pa.string()))
-
-    def _convert(self, names: list[str], types: dict[str, pa.DataType]) -> pa.csv.ConvertOptions:
+    @staticmethod
+    def _convert(input_: _Input) -> pa.csv.ConvertOptions:
+        places = list(input_.wanted.values())
         return pa.csv.ConvertOptions(
-            column_types=types,
-            include_columns=names,
+            column_types=dict.fromkeys(places, pa.string()),
+            include_columns=places,
             strings_can_be_null=True,
             null_values=[""],  # what other texts mean is for preprocessing to say
         )
 
-    def _read(self, convert: pa.csv.ConvertOptions, on_bad: OnBad, *, threads: bool) -> pa.Table:
-        skips = self.reading.bad.skip  # only one thread can say which row it was
-        with self._source() as source:
-            return pa.csv.read_csv(source, self._options(threads and not skips), self._parse(on_bad), convert)
-
-    def _open(self, convert: pa.csv.ConvertOptions, on_bad: OnBad) -> Any:
-        return pa.csv.open_csv(self._source(), self._options(False), self._parse(on_bad), convert)
-
-    def _options(self, threads: bool) -> pa.csv.ReadOptions:
+    def _ways(self, block_bytes: int | None) -> list[tuple[bool, int | None]]:
+        """Whether to read strictly, and in blocks of what size. Each way reads what the one before it could not."""
         read = self.reading.read
-        return pa.csv.ReadOptions(
-            use_threads=threads,
-            block_size=BLOCK_BYTES if not self.reading.whole else None,
-            column_names=list(read.names) if read.names else None,
-            skip_rows=1 if read.names and read.has_header else 0,
-            encoding="utf8" if self._rewritten else read.encoding.replace("utf-8", "utf8"),
-        )
+        plain = not read.trim and read.comment is None and read.escape is None and read.encoding in ENCODINGS
+        return [(False, block_bytes)] * plain + [(True, BLOCK_BYTES), (True, LARGEST_VALUE)]
 
-    def _parse(self, on_bad: OnBad) -> pa.csv.ParseOptions:
+    def _input(self, strictly: bool, block_bytes: int | None) -> _Input:
+        input_: _Input = attempt(
+            self.file, self.reading.read, lambda: (self._strict if strictly else self._plain)(block_bytes)
+        )
+        return input_
+
+    def _plain(self, block_bytes: int | None) -> _Input:
+        """The bytes as they are."""
+        read, separator = self.reading.read, self.head.separator
+        stream = self.file.stream()
+        if read.quote is not None:
+            stream = pa.PythonFile(Watched(stream, read.quote, separator), mode="r")
+        columns = [str(place) for place in range(len(self.head.names))]
+        options = pa.csv.ReadOptions(
+            block_size=block_bytes,
+            column_names=columns,
+            skip_rows=self.head.lines,
+            encoding=ENCODINGS[read.encoding],
+        )
+        wanted = {name: columns[self.head.names.index(name)] for name in self.names}
+        return _Input(stream, options, _parse_options(separator, read.quote), wanted)
+
+    def _strict(self, block_bytes: int | None) -> _Input:
+        """The records that can be read, rewritten."""
         read = self.reading.read
-        quote = '"' if self._rewritten else read.quote
+        records = Records(open_text(self.file, read), self.head, read, self.file.name, self._bad)
+        rows = Rewriting(records, [self.head.names.index(name) for name in self.names], self.names, read)
+        wanted = {name: str(place) for place, name in enumerate(self.names)}
+        options = pa.csv.ReadOptions(use_threads=False, block_size=block_bytes, column_names=list(wanted.values()))
+        return _Input(pa.PythonFile(rows, mode="r"), options, _parse_options(",", '"'), wanted, rows.numbers)
 
-        def skip(row: Any) -> str:
-            counts = f"expected {row.expected_columns} columns, got {row.actual_columns}"
-            on_bad(f"{self.file.name}, row {row.number}: {counts}")
-            return "skip"
+    @cached_property
+    def _told(self) -> set[int]:
+        """Rows that were told to be bad: one that is read again is counted once."""
+        return set()
 
-        return pa.csv.ParseOptions(
-            delimiter="," if self._rewritten else self._separator,
-            quote_char=quote or False,
-            newlines_in_values=quote is not None,
-            invalid_row_handler=skip if self.reading.bad.skip else None,
-        )
-
-    @property
-    def _separator(self) -> str:
-        tabs = ".tsv" in self.file.base.lower()
-        return self.reading.read.separator or ("\t" if tabs else ",")
-
-    @property
-    def _rewritten(self) -> bool:
-        """Arrow knows neither comments nor spaces around values."""
-        return self.reading.read.trim or self.reading.read.comment is not None
-
-    def _source(self) -> Any:
-        if not self._rewritten:
-            return _open_stream(self.file)
-        lines = io.TextIOWrapper(_open_stream(self.file), encoding=_with_mark(self.reading.read.encoding), newline="")
-        return pa.PythonFile(_Rewriting(lines, self.reading.read, self._separator), mode="r")
-
-    def _attempt(self, call: Callable[[], Any]) -> Any:
-        """Call, and raise DataError with the file's name for what a file can have wrong."""
-        try:
-            return call()
-        except (pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error) as error:
-            text = " ".join(str(error).split())
-            raise DataError(f"{self.file.name}: cannot be read as CSV: {text}{self._fix(text)}") from error
-
-    def _fix(self, problem: str) -> str:
-        if "utf" in problem.lower():
-            return "; save it as UTF-8, or give data.read.encoding, such as latin-1"
-        return separator_hint(self._first_line()) if self.reading.read.separator is None else ""
-
-    def _first_line(self) -> str:
-        try:
-            with _open_stream(self.file) as stream:
-                return bytes(stream.read(10_000)).split(b"\n")[0].decode(errors="replace")
-        except (pa.ArrowException, OSError):
-            return ""
+    def _bad(self, number: int, problem: str, fix: str) -> None:
+        if number not in self._told:
+            self.reading.bad.add(problem, fix)
+            self._told.add(number)
 
 
-def _open_stream(file: File) -> Any:
-    # Of a folder, this says that it is one; a file system would speak of an input/output error.
-    local = isinstance(file.system, pa.fs.LocalFileSystem)
-    return pa.input_stream(file.path) if local else file.stream()
+def _parse_options(separator: str, quote: str | None) -> pa.csv.ParseOptions:
+    return pa.csv.ParseOptions(delimiter=separator, quote_char=quote or False, newlines_in_values=quote is not None)
 
 
-def _with_mark(encoding: str) -> str:
-    """The same encoding, with a byte order mark at the start taken for what it is."""
-    return "utf-8-sig" if encoding == "utf-8" else encoding
-
-
-class _Rewriting(io.RawIOBase):
-    """CSV of a user's dialect, read as CSV of the plain one: commas, double quotes, no comments, no spaces around."""
-
-    def __init__(self, lines: io.TextIOWrapper, read: ReadSpec, separator: str) -> None:
-        self._lines = lines
-        self._trim = read.trim
-        kept = (line for line in lines if not line.startswith(read.comment)) if read.comment is not None else lines
-        self._rows = csv.reader(
-            kept,
-            delimiter=separator,
-            quotechar=read.quote,
-            quoting=csv.QUOTE_NONE if read.quote is None else csv.QUOTE_MINIMAL,
-            skipinitialspace=read.trim,
-        )
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._left:
-            self._left = self._next_rows()
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        return size
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._left:
-            self._left = self._next_rows()
-        taken, self._left = (self._left, b"") if size < 0 else (self._left[:size], self._left[size:])
-        return taken
-
-    def close(self) -> None:
-        self._lines.close()
-        super().close()
-
-    def _next_rows(self, count: int = 2000) -> bytes:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        for row in itertools.islice(self._rows, count):
-            if row:
-                writer.writerow([value.strip() for value in row] if self._trim else row)
-        return text.getvalue().encode("utf-8")
+def _taken(numbers: "array[int] | None", count: int, first: int) -> Sequence[int]:
+    """The next numbers of rows, which are taken out; without any, those from the first on."""
+    if numbers is None:
+        return range(first, first + count)
+    some = numbers[:count]
+    del numbers[:count]
+    return some

@@ -85,10 +85,11 @@ def _in_parts(block: Block, names: list[str], reading: Reading, file: File | Non
     start, rows = 0, len(block) if reading.whole else FIRST_ROWS
     while start < len(block):
         part = {name: values[start : start + rows] for name, values in block.columns.items()}
-        found, good = _decode_part(Block(part, block.file, block.first_row + start), names, reading, file)
+        numbers = np.asarray(block.rows[start : start + rows])
+        found, good = _decode_part(Block.numbered(part, block.file, numbers), names, reading, file)
         for first, end in _runs(good):  # apart, so that the rows keep their numbers
             columns = {name: values[first:end] for name, values in found.items()}
-            yield Block(columns, block.file, block.first_row + start + first)
+            yield Block.numbered(columns, block.file, numbers[first:end])
         start += rows
         if good.any():
             size = sum(found[name][:1].nbytes for name in names)
@@ -168,7 +169,7 @@ def _decode_column(
     """(rows, height, width, channels) uint8, and which rows hold an image."""
     values, found = block.columns[name], dict[int, np.ndarray]()
     holds_bytes = any(isinstance(value, bytes) for value in values)
-    rows = [f"{block.file}, row {block.first_row + place}" for place in range(len(values))]
+    rows = [f"{block.file}, row {row}" for row in block.rows]
 
     def decode_row(place: int, note: Note) -> str:
         cell = values[place]

@@ -1,6 +1,8 @@
 """Files, folders and globs, on this machine and elsewhere -> the files that hold rows, in a stable order."""
 
 import re
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +16,11 @@ import pyarrow.fs
 from configs.errors import DataError, one_line
 from configs.secrets import masked
 from configs.source import Format, is_url
+from orchestrator.sources.archives import member_name, open_only_member
 from orchestrator.sources.listing import LeftOut, Listed, listed
+
+READ_ERRORS = (pa.ArrowException, OSError, EOFError, UnicodeError, zlib.error, zipfile.BadZipFile)
+"""What may be raised while a file is read: it is damaged, or not what its name says."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,11 @@ class File:
 
     def stream(self) -> Any:
         """A pyarrow.NativeFile of the bytes from the start, decompressed where the name says so."""
+        if self.is_zip:
+            return pa.PythonFile(open_only_member(self.seekable(), self.name), mode="r")
+        if isinstance(self.system, pa.fs.LocalFileSystem):
+            # Of a folder, this says that it is one; the file system would speak of an input/output error.
+            return pa.input_stream(self.path)
         return self.system.open_input_stream(self.path)
 
     def seekable(self) -> Any:
@@ -48,6 +59,11 @@ class File:
         """All bytes, decompressed."""
         with self.stream() as stream:
             return bytes(stream.read())
+
+    @property
+    def is_zip(self) -> bool:
+        """Whether it is an archive, of one file."""
+        return self.path.lower().endswith(".zip")
 
     @property
     def base(self) -> str:
@@ -86,7 +102,7 @@ def _candidates(path: Path, home: Path) -> list[Path]:
     return list(dict.fromkeys([path.absolute(), (home / path).absolute()]))
 
 
-COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4", ".br")
+COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4", ".br", ".zip")
 FORMATS: dict[str, str] = {
     "csv": r"\.(csv|tsv)",
     "parquet": r"\.(parquet|pq)",
@@ -106,6 +122,12 @@ def format_of(name: str) -> str | None:
     for compression in COMPRESSIONS:
         plain = plain.removesuffix(compression)
     return next((kind for kind, ending in FORMATS.items() if re.search(f"{ending}$", plain)), None)
+
+
+def _format_of_content(file: File) -> str | None:
+    """The format that the name of a file tells, or that of the file in an archive."""
+    told = format_of(file.base)
+    return format_of(member_name(file.seekable(), file.name)) if told is None and file.is_zip else told
 
 
 @dataclass(frozen=True)
@@ -151,7 +173,7 @@ def find(places: Sequence[str], home: Path, given: Format | None, key: str) -> F
 
 
 def _one_format(files: list[File], given: Format | None, key: str) -> str:
-    kinds = {given or format_of(file.base): file for file in files}
+    kinds = {given or _format_of_content(file): file for file in files}
     if len(kinds) > 1:
         first, second = list(kinds.items())[:2]
         raise DataError(

@@ -49,9 +49,8 @@ class Rows:
 
     def select(self, kept: np.ndarray) -> "Rows":
         """Some of the rows, by a mask."""
-        return replace(
-            self, columns={name: column[kept] for name, column in self.columns.items()}, numbers=self.numbers[kept]
-        )
+        columns = {name: column[kept] for name, column in self.columns.items()}
+        return replace(self, columns=columns, numbers=self.numbers[kept])
 
     @contextmanager
     def naming(self) -> Iterator[None]:

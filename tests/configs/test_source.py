@@ -75,7 +75,8 @@ def test_what_does_not_go_together(keys: dict[str, Any], problem: str) -> None:
     [
         ({"separator": ", "}, "got ', ', expected one character"),
         ({"quote": ""}, "expected one character"),
-        ({"encoding": "utf-9"}, "'utf-9' is no encoding; use a name such as utf-8, latin-1 or cp1252"),
+        ({"escape": '"'}, "a doubled quote needs no escape"),
+        ({"encoding": "utf-9"}, "'utf-9' is not an encoding; use a name such as utf-8, latin-1 or cp1252"),
         ({"header": False}, "header: false needs names"),
         ({"names": ["a", "b", "a"]}, "names has 'a' twice"),
         ({"height": 32}, "height and width go together"),

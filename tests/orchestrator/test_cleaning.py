@@ -159,5 +159,5 @@ def test_a_column_that_says_nothing_cannot_be_asked_for() -> None:
 
 
 def test_a_target_that_is_not_there_is_named_also_where_all_columns_are_read(small_job: Make) -> None:
-    with pytest.raises(DataError, match=r"small.csv has no column 'lable'; it has size, colour, label$"):
+    with pytest.raises(DataError, match=r"small.csv has no column 'lable'; it has 'size', 'colour', 'label'$"):
         prepare(small_job("data.features=auto", "data.target.column=lable"))

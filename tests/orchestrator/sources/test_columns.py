@@ -100,8 +100,8 @@ def test_rows_left_out_do_not_move_others_into_another_part(job: Callable[..., J
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 30, "valid": 10, "test": 2}
     here = Path.cwd()
     assert data.facts.left_out[0] == (
-        f"left out 2 row(s) that cannot be read: {here}/a.csv, row 42: expected 2 columns, got 1; "
-        f"{here}/c.csv, row 5: expected 2 columns, got 3"
+        f"left out 2 row(s) that cannot be read: {here}/a.csv, row 41 (line 42): expected 2 values, got 1; "
+        f"{here}/c.csv, row 4 (line 5): expected 2 values, got 3"
     )
     assert len(data.facts.left_out) == 3
 

@@ -1,6 +1,7 @@
 """The dialects of CSV, and rows that are none."""
 
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,39 +121,32 @@ def test_ragged_rows_can_be_left_out(load: Load) -> None:
     rows = load(csv="a.csv", bad_rows="skip")
     assert rows.columns["x"].tolist() == [1, 2, 3, 5]
     assert rows.skipped.count == 11
+    assert [rows.place(row)[1] for row in range(4)] == [1, 2, 3, 5]
     path = Path("a.csv").absolute()
     assert rows.skipped.examples[:2] == [
-        f"{path}, row 5: expected 2 columns, got 1",
-        f"{path}, row 7: expected 2 columns, got 3",
+        f"{path}, row 4 (line 5): expected 2 values, got 1",
+        f"{path}, row 6 (line 7): expected 2 values, got 3",
     ]
     assert len(rows.skipped.examples) == 5
+
+
+RAGGED = "; correct it, or leave such rows out with data.bad_rows: skip"
+EMPTY = "a.csv: the file is empty; give one that has a header line and rows"
 
 
 @pytest.mark.parametrize(
     ("content", "read", "expected"),
     [
-        (ROWS + "4\n", {}, "a.csv: cannot be read as CSV: CSV parse error: Row #5: Expected 2 columns, got 1: 4"),
-        (
-            ROWS + "4\n",
-            {"trim": True},
-            "a.csv: cannot be read as CSV: CSV parse error: Row #5: Expected 2 columns, got 1: 4",
-        ),
-        ("", {}, "a.csv: cannot be read as CSV: Empty CSV file"),
-        ("", {"trim": True}, "a.csv: cannot be read as CSV: Empty CSV file"),
+        (ROWS + "4\n", {}, f"a.csv, row 4 (line 5): expected 2 values, got 1{RAGGED}"),
+        (ROWS + "4\n", {"trim": True}, f"a.csv, row 4 (line 5): expected 2 values, got 1{RAGGED}"),
+        ("", {}, EMPTY),
+        ("", {"trim": True}, EMPTY),
+        ("\n\n", {}, EMPTY),
         ("x,y\n", {}, "a.csv has no rows; a job needs at least a few to train on"),
         ("x,y,x\n1,2,3\n", {}, "a.csv: the header has column 'x' twice; rename one"),
-        ("x,z\n1,2\n", {}, "a.csv has no column 'y'; it has x, z"),
-        (
-            "1,2,3\n",
-            {"names": ["x", "y"]},
-            "a.csv: cannot be read as CSV: CSV parse error: Row #1: Expected 2 columns, got 3: 1,2,3",
-        ),
-        (
-            ROWS.replace(",", ";"),
-            {"separator": "|"},
-            "a.csv has no column 'x'; it has x;y. It seems to be separated by ';'; "
-            "give data.read.separator, or save it with commas",
-        ),
+        ("x,z\n1,2\n", {}, "a.csv has no column 'y'; it has 'x', 'z'"),
+        ("1,2,3\n", {"names": ["x", "y"]}, f"a.csv, row 1 (line 1): expected 2 values, got 3{RAGGED}"),
+        ("xz;y\n", {"separator": "|"}, "a.csv has no column 'x'; it has 'xz;y'"),
     ],
 )
 def test_files_that_cannot_be_used(problem: Problem, content: str, read: dict[str, Any], expected: str) -> None:
@@ -164,8 +158,8 @@ def test_files_that_cannot_be_used(problem: Problem, content: str, read: dict[st
 def test_another_encoding_than_said(problem: Problem, trim: bool) -> None:
     Path("a.csv").write_bytes(b"x,y\n1,caf\xe9\n")
     text = problem(csv="a.csv", read={"trim": trim})
-    assert text.startswith("a.csv: cannot be read as CSV: ")
-    assert text.endswith("; save it as UTF-8, or give data.read.encoding, such as latin-1")
+    fix = "give data.read.encoding, such as latin-1 or cp1252, or save the file as UTF-8"
+    assert text == f"a.csv, row 1 (line 2): column 'y' is not utf-8 text; {fix}"
 
 
 @pytest.mark.parametrize(
@@ -173,13 +167,14 @@ def test_another_encoding_than_said(problem: Problem, trim: bool) -> None:
     [
         (gzip.compress(ROWS.encode() * 1000)[:-9], "Truncated compressed stream"),
         (ROWS.encode(), "zlib inflate failed: incorrect header check"),
-        (b"", "Empty CSV file"),
     ],
-    ids=["truncated", "not gzip", "empty"],
+    ids=["truncated", "not gzip"],
 )
 def test_a_broken_gzip(problem: Problem, content: bytes, reason: str) -> None:
     Path("a.csv.gz").write_bytes(content)
-    assert problem(files="a.csv.gz") == f"a.csv.gz: cannot be read as CSV: {reason}"
+    assert problem(files="a.csv.gz") == (
+        f"a.csv.gz: cannot be read as CSV: {reason}; copy it again, or correct its name if it is not compressed"
+    )
 
 
 def test_a_number_in_one_file_is_a_text_in_another(problem: Problem, load: Load) -> None:
@@ -199,5 +194,78 @@ def test_a_column_without_values_in_one_file_is_one_of_numbers(load: Load) -> No
 def test_a_column_is_missing_in_one_of_many_files(problem: Problem) -> None:
     for number in range(5):
         Path(f"part{number}.csv").write_text("x,z\n1,2\n" if number == 3 else "x,y\n1,2\n")
-    assert problem(files="part*.csv") == "part3.csv has no column 'y'; it has x, z"
-    assert problem(files="part*.csv", features="auto") == "part3.csv has no column 'y'; it has x, z"
+    assert problem(files="part*.csv") == "part3.csv has no column 'y'; it has 'x', 'z'"
+    assert problem(files="part*.csv", features="auto") == "part3.csv has no column 'y'; it has 'x', 'z'"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x,y,,\n1,a,,\n2,b,,\n3,a,,\n",
+        "x,y,,\n1,a\n2,b,,\n3,a,\n",
+        "x,y\n1,a,\n2,b,,\n3,a\n",
+        ",x,y\n0,1,a\n1,2,b\n2,3,a\n",
+        "x,y,z,z\n1,a,0,0\n2,b,0,0\n3,a,0,0\n",
+        "sep=;\nx;y\n1;a\n2;b\n3;a\n",
+        ROWS.replace("\n", "\r"),
+        "\n\nx,y\n\n1,a\r2,b\r\n   \n3,a",
+        '﻿"x","y"\n"1","a"\n"2","b"\n"3","a"\n',
+    ],
+)
+def test_what_spreadsheets_and_pandas_write(load: Load, content: str) -> None:
+    Path("a.csv").write_text(content, newline="")
+    assert lists(load(csv="a.csv")) == XY
+
+
+def test_a_zip_archive_of_one_file(load: Load, problem: Problem) -> None:
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.writestr("folder/a.csv", ROWS)
+        archive.writestr("__MACOSX/folder/._a.csv", "")
+    assert lists(load(files="a.zip")) == XY == lists(load(csv="a.zip"))
+    with zipfile.ZipFile("a.zip", "a") as archive:
+        archive.writestr("b.csv", ROWS)
+    expected = "a.zip holds 2 files (folder/a.csv, b.csv), expected one; unpack it and name the files in data.files"
+    assert problem(csv="a.zip") == expected
+
+
+def test_a_long_value_takes_no_more_than_itself(load: Load) -> None:
+    Path("a.csv").write_text("x,y\n" + "1,a\n" * 1000 + f"2,{'b' * 3_000_000}\n1\n")
+    rows = load(csv="a.csv", bad_rows="skip")
+    assert (len(rows.columns["y"][1000]), rows.skipped.count) == (3_000_000, 1)
+
+
+FIXES = [
+    ('x,y\n1,"a \\"b\\", c"\n2,d\n', "data.read.escape: \\", {"escape": "\\"}),
+    ('x,y\n1,"a \\"b\\" c"\n2,d\n', "data.read.escape: \\", {"escape": "\\"}),
+    ('x,y\n1,"a\n2,"b"\n3,c\n', "data.read.quote: null if quotes are characters like any other", {"quote": None}),
+    ('x,y\n1,a\n2,"b\n3,c\n', "data.read.quote: null if quotes are characters like any other", {"quote": None}),
+    ('x,y\n1, "a,b"\n2,c\n', "give data.read.trim: true", {"trim": True}),
+    ("x , y\n1,a\n", "Spaces stand around its names: give data.read.trim: true", {"trim": True}),
+    ("Sales\n\nx,y\n1,a\n", "Other lines stand before its header: give data.read.skip_lines: 1", {"skip_lines": 1}),
+    ("x;y\n1;a\n", 'give data.read.separator: ";"', {"separator": ";"}),
+    ("x\ty\n1\ta\n", 'give data.read.separator: "\\t"', {"separator": "\t"}),
+    ("1,a\n2,b\n", "give data.read.names, the columns in their order", {"names": ["x", "y"]}),
+    ("x,y\n1,2,a\n", "data.read.names, with header: true", {"names": ["z", "x", "y"], "header": True}),
+]
+
+
+@pytest.mark.parametrize(("content", "message", "fix"), FIXES)
+def test_the_fix_that_a_message_suggests_reads_the_file(
+    problem: Problem, load: Load, content: str, message: str, fix: dict[str, Any]
+) -> None:
+    Path("a.csv").write_text(content, newline="")
+    assert message in problem(csv="a.csv")
+    assert len(load(csv="a.csv", read=fix).columns["x"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "fix"), [("utf-16", "utf-16"), ("utf-16-le", "utf-16-le"), ("latin-1", "latin-1")]
+)
+def test_the_encoding_that_a_message_suggests_reads_the_file(
+    problem: Problem, load: Load, encoding: str, fix: str
+) -> None:
+    Path("a.csv").write_bytes("x,y\n1,é\n".encode(encoding))
+    text = problem(csv="a.csv")
+    assert "data.read.encoding" in text
+    assert fix in text
+    assert lists(load(csv="a.csv", read={"encoding": fix}))["y"] == ["é"]

@@ -130,7 +130,7 @@ def test_parquet_that_cannot_be_used(problem: Problem) -> None:
     Path("a.parquet").write_bytes(whole[:4] + bytes(200) + whole[204:])
     assert problem(files="a.parquet").startswith("a.parquet: cannot be read as Parquet: ")
     write_parquet("a.parquet", x=[1.0], z=["a"])
-    assert problem(files="a.parquet") == "a.parquet has no column 'y'; it has x, z"
+    assert problem(files="a.parquet") == "a.parquet has no column 'y'; it has 'x', 'z'"
     write_parquet("a.parquet", x=[], y=[])
     assert problem(files="a.parquet") == "data.files has no rows; a job needs at least a few to train on"
     write_parquet("a.parquet", x=[{"p": 1}], y=["a"])
@@ -167,7 +167,7 @@ def test_json_values(load: Load) -> None:
         ('{"x": 1, "y": 1}\n\n[1]\n', "a.jsonl, line 3: got '[1]', expected an object"),
         ('[{"x": 1, "y": 1}, 3]', "a.jsonl, element 2: got 3, expected an object"),
         ('[{"x": 1, "y": 1}', "a.jsonl: is no JSON array: "),
-        ('{"x": 1}\n', "a.jsonl has no column 'y'; it has x"),
+        ('{"x": 1}\n', "a.jsonl has no column 'y'; it has 'x'"),
         ("", "data.files has no rows; a job needs at least a few to train on"),
         ('{"x": 1, "y": "caf\udce9"}', "a.jsonl, line 1: is not utf-8 text; give data.read.encoding, such as latin-1"),
     ],
@@ -288,7 +288,7 @@ def test_idx_that_cannot_be_used(problem: Problem) -> None:
     images = np.zeros((5, 3, 4), np.uint8)
     name = "x-images-idx3-ubyte"
     Path(name).write_bytes(idx(images))
-    assert problem(files=name, **IMAGE) == f"{name} has no column 'label'; it has image"
+    assert problem(files=name, **IMAGE) == f"{name} has no column 'label'; it has 'image'"
     Path("x-labels-idx1-ubyte").write_bytes(idx(np.zeros(4, np.uint8)))
     assert problem(files=name, **IMAGE) == (
         f"{name} has 5 images, x-labels-idx1-ubyte has 4 labels; give the file of labels that belongs to the images "

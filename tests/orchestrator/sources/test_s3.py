@@ -80,7 +80,7 @@ def test_paths_of_pictures(bucket: Callable[[str, bytes], None], load: Load) -> 
 
 def test_what_is_not_there(bucket: Callable[[str, bytes], None], problem: Problem) -> None:
     bucket("a.csv", b"x,z\n1,a\n")
-    assert problem(files="s3://rows/a.csv") == "s3://rows/a.csv has no column 'y'; it has x, z"
+    assert problem(files="s3://rows/a.csv") == "s3://rows/a.csv has no column 'y'; it has 'x', 'z'"
     for place in ("s3://rows/b.csv", "s3://rows/*.parquet", "s3://cows/a.csv"):
         assert problem(files=place) == f"data.files={place}: no such file, folder or match; correct it"
 
@@ -90,7 +90,8 @@ def test_a_file_that_is_cut_off(bucket: Callable[[str, bytes], None], problem: P
     bucket("a.csv.gz", gzip.compress(b"x,y\n2,a\n")[:-9])
     assert problem(files="s3://rows/a.parquet").startswith("s3://rows/a.parquet: cannot be read as Parquet: ")
     assert problem(files="s3://rows/a.csv.gz") == (
-        "s3://rows/a.csv.gz: cannot be read as CSV: Truncated compressed stream"
+        "s3://rows/a.csv.gz: cannot be read as CSV: Truncated compressed stream; copy it again, or correct its name "
+        "if it is not compressed"
     )
 
 

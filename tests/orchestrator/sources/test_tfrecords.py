@@ -139,7 +139,7 @@ def test_records_that_are_no_examples(tf: Any, problem: Problem) -> None:
         writer.write(b"\xff\xff not an example")
     assert problem(files="a.tfrecord").startswith("a.tfrecord, record 1: is no tf.train.Example: ")
     write(tf, "a.tfrecord", [{"x": 1.0, "z": 1}])
-    assert problem(files="a.tfrecord") == "a.tfrecord has no column 'y'; it has x, z"
+    assert problem(files="a.tfrecord") == "a.tfrecord has no column 'y'; it has 'x', 'z'"
     write(tf, "a.tfrecord", [{"x": 1.0, "y": b"\xff"}])
     assert problem(files="a.tfrecord") == (
         "a.tfrecord, record 1: feature 'y' is not UTF-8 text; use it as kind image, or leave it out"

@@ -241,7 +241,7 @@ def test_a_key_that_comes_late_in_a_json_file(small_job: Make, tmp_path: Path) -
     with both(small_job("data.csv=null", "data.files=rows.jsonl"), tmp_path) as (expected, found):
         assert found.facts.fingerprint == expected.facts.fingerprint
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows[:150]) + "\n")
-    with pytest.raises(DataError, match=r"rows\.jsonl has no column 'colour'; it has size, label"):
+    with pytest.raises(DataError, match=r"rows\.jsonl has no column 'colour'; it has 'size', 'label'"):
         with only_streamed(small_job("data.csv=null", "data.files=rows.jsonl"), tmp_path):
             pass
 
