@@ -40,7 +40,7 @@ def asked(model: keras.Model, job: WorkerJob, gate: Gate | None) -> Iterator[Cal
 
         def answer() -> ModelCode:
             told = problem or (gate.problem() if gate is not None else None)
-            told = hvd.broadcast_object(told)
+            told = hvd.broadcast_json(told)
             if told is not None:
                 raise SpecError(f"model.function {job.spec.model.function}: {told.replace(folder, 'the saved model')}")
             return code

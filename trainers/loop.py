@@ -115,7 +115,7 @@ def _train(job: WorkerJob, model: keras.Model, splits: dict[str, Rows]) -> Outco
         best_epoch=best.epoch,
         metrics=metrics,
         weights_sha256=hvd.check_equal_weights(model),
-        ranks=tuple(hvd.allgather_object(f"rank {hvd.rank()} on {socket.gethostname()}")),
+        ranks=tuple(hvd.allgather_json(f"rank {hvd.rank()} on {socket.gethostname()}", name="ranks")),
         golden=_golden(model, job),
         weights={variable.path: variable.numpy() for variable in model.weights} if job.verifying else None,
     )
@@ -160,10 +160,10 @@ def _restore(model: keras.Model) -> tuple[Progress, list[np.ndarray]]:
     if last is not None and hvd.rank() == 0:
         with last.as_directory() as folder:
             done, counted = checkpoint.restore(model, folder), checkpoint.counted_metrics(folder)
-    done, counted = hvd.broadcast_object((done, counted))
+    told, counted = hvd.broadcast_json([asdict(done), counted])
     hvd.broadcast_state(model)
     hvd.decorrelate_seeds(model)
-    return done, counted
+    return Progress(**told), counted
 
 
 def _load_best(model: keras.Model, *, monitor: str, mode: str) -> Progress:
@@ -178,9 +178,9 @@ def _load_best(model: keras.Model, *, monitor: str, mode: str) -> Progress:
         best = choose(reported, key=lambda entry: entry.metrics[monitor])
         with best.checkpoint.as_directory() as folder:
             progress = checkpoint.restore_weights(model, folder)
-    progress = hvd.broadcast_object(progress)
+    told = hvd.broadcast_json(progress and asdict(progress))
     hvd.broadcast_state(model)
-    return progress
+    return Progress(**told)
 
 
 def _golden(model: keras.Model, job: WorkerJob) -> Golden:

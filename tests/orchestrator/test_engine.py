@@ -28,11 +28,12 @@ def failed(failures: dict[int, Exception]) -> WorkerGroupError:
         ({0: ValueError("x")}, FailureDecision.RAISE),
         ({1: SpecError("x")}, FailureDecision.RAISE),
         ({0: LEFT, 1: ValueError("x")}, FailureDecision.RAISE),
+        ({1: ValueError("Horovod has been shut down")}, FailureDecision.RAISE),
         ({1: DEAD}, FailureDecision.RETRY),
         ({0: LEFT, 1: DEAD}, FailureDecision.RETRY),
         ({0: LEFT, 1: LEFT}, FailureDecision.RETRY),
     ],
-    ids=["own", "spec", "own and follower", "dead", "dead and follower", "followers"],
+    ids=["own", "spec", "own and follower", "own words of a collective", "dead", "dead and follower", "followers"],
 )
 def test_only_lost_workers_are_worth_a_restart(failures: dict[int, Exception], decision: FailureDecision) -> None:
     policy = LostWorkersPolicy(FailureConfig(max_failures=1, controller_failure_limit=0))

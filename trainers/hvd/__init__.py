@@ -20,6 +20,7 @@ HOMES = {
         "stop_timeline"
     ),
     "settings": "Adasum Average Compression Max Min Op Product Sum",
+    "messages": "allgather_json broadcast_json",
     "model_optimizers": "optimizers_of slots_of",
     "optimizer": "DistributedOptimizer is_distributed stock_optimizer",
     "state": "broadcast_state broadcast_variables decorrelate_seeds",

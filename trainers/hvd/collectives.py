@@ -7,6 +7,7 @@ The one module that talks to Horovod's operations by name. Knows nothing about K
 import os
 import socket
 import threading
+from importlib import import_module
 from typing import Any
 
 import horovod.tensorflow as horovod
@@ -60,6 +61,9 @@ OPERATIONS = {
     Op.product: horovod.Product,
 }
 
+HOST_BYTES = 255
+"""Of a host's name on the wire, as long as one can be."""
+
 _shutdown_lock = threading.Lock()
 
 # Horovod moves these formats only; others travel as the same bits in one of them.
@@ -84,6 +88,7 @@ def init(*args: Any, **kwargs: Any) -> None:
             "whether the hosts "
             "reach each other over HOROVOD_GLOO_IFACE."
         ) from error
+    import_module("trainers.hvd.last_words").watch_the_end_of_the_program()  # it stands above this module
 
 
 def _wait_for_all_ranks() -> None:
@@ -198,7 +203,10 @@ def broadcast_object(
     name: str | None = None,
     process_set: ProcessSet = global_process_set,
 ) -> Any:
-    """Return the root's Python object (pickled on the way) on every rank."""
+    """Return the root's Python object on every rank.
+
+    As in Horovod it is pickled on the way, so that any object can go; Ringmaster's own messages are JSON.
+    """
     return horovod.broadcast_object(obj, root_rank, name=name or "object", process_set=process_set)
 
 
@@ -209,7 +217,9 @@ def allgather_object(obj: Any, *, name: str | None = None, process_set: ProcessS
 
 def hosts() -> list[str]:
     """Return the host name of every rank, in rank order."""
-    return allgather_object(socket.gethostname(), name="hosts")
+    name = socket.gethostname().encode()[:HOST_BYTES].ljust(HOST_BYTES)
+    rows = allgather(tf.constant([list(name)], tf.uint8), name="hosts").numpy()
+    return [bytes(row).decode(errors="replace").rstrip() for row in rows]
 
 
 def barrier(*, process_set: ProcessSet = global_process_set) -> None:

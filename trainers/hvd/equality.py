@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from configs.errors import TrainingError
-from trainers.hvd.collectives import allgather_object, rank, size
+from trainers.hvd.collectives import rank, size
+from trainers.hvd.messages import allgather_json
 
 
 def weights_sha256(model: Any) -> str:
@@ -33,13 +34,13 @@ def check_equal_weights(model: Any) -> str:
     A collective: all ranks must call it.
     """
     mine = weights_sha256(model)
-    hashes = allgather_object(mine, name="weights_sha256")
+    hashes = allgather_json(mine, name="weights_sha256")
     if len(set(hashes)) == 1:
         return mine
     variables = float_variables(model)
     hashes = [hashlib.sha256(_bytes(v)).hexdigest() for v in variables]
     details = list(zip(signatures(variables), hashes, strict=True))
-    reports = allgather_object((socket.gethostname(), details), name="weights_of_ranks")
+    reports = allgather_json((socket.gethostname(), details), name="weights_of_ranks")
     raise TrainingError(_first_difference(reports, what="holds other weights"))
 
 
@@ -64,9 +65,9 @@ def check_same_structure(named: list[Any], others: list[Any], what: str) -> None
     details = [(signature, "") for signature in signatures(named)]
     details += [(f"{tuple(v.shape)} {_dtype(v)}", "") for v in others]
     mine = hashlib.sha256(repr(details).encode()).hexdigest()
-    if len(set(allgather_object(mine, name=f"structure_of_{what}"))) == 1:
+    if len(set(allgather_json(mine, name=f"structure_of_{what}"))) == 1:
         return
-    reports = allgather_object((socket.gethostname(), details), name=f"details_of_{what}")
+    reports = allgather_json((socket.gethostname(), details), name=f"details_of_{what}")
     raise TrainingError(_first_difference(reports, what=f"built another {what}"))
 
 

@@ -42,10 +42,10 @@ def failures_explained() -> Iterator[None]:
     except Exception as error:
         if not places:
             raise
-        raise _explain(error, me, places) from error
+        raise explain_failure(error, me, places) from error
 
 
-def _explain(error: Exception, number: int, places: list[str]) -> RingmasterError:
+def explain_failure(error: Exception, number: int, places: list[str]) -> RingmasterError:
     """Return the error to raise on rank `number`, having told the other ranks."""
     me = f"Rank {number} on host {places[number]}"
     text = _reason_of(error)
@@ -74,7 +74,7 @@ def _ring_is_lost(error: BaseException) -> bool:
     text = str(error)
     if isinstance(error, tf.errors.OpError):
         return "Traceback (most recent call last)" not in text and any(sign in text for sign in RING_LOST)
-    return isinstance(error, ValueError) and text.startswith(RING_LOST)
+    return isinstance(error, ValueError) and text.startswith("Horovod has not been initialized")
 
 
 def _reason_of(error: BaseException) -> str:
@@ -94,9 +94,15 @@ def _cause_left_by_others(me: int, places: list[str]) -> str | None:
     store.put(f"alive_{me}", "alive")
     if not store.wait_for(["failure"], WAIT_FOR_REASON_S):
         return store.get("failure")
-    silent = [
-        f"rank {number} on host {host}" for number, host in enumerate(places) if store.get(f"alive_{number}") is None
-    ]
+    named = [(number, f"rank {number} on host {host}") for number, host in enumerate(places)]
+    ended = [name for number, name in named if store.get(f"ended_{number}") is not None]
+    if ended:
+        return (
+            f"{' and '.join(ended)} had ended the program, without an error, while this rank was still training. "
+            "Expected as many steps on every rank: look for unequal numbers of batches, or a stop that one rank alone "
+            "decides (hvd.AverageMetrics makes all decide alike)."
+        )
+    silent = [name for number, name in named if store.get(f"alive_{number}") is None]
     if not silent or len(silent) == len(places):
         return None
     return (

@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from configs.errors import SpecError, TrainingError
-from trainers.hvd.collectives import allgather_object, allreduce, rank, size
+from trainers.hvd.collectives import allreduce, rank, size
+from trainers.hvd.messages import allgather_json
 from trainers.hvd.settings import Op
 
 EVERY_STEPS = 200
@@ -49,7 +50,7 @@ class CheckEqualWeights(keras.callbacks.Callback):
 
     def _stop(self) -> None:
         hashes = [int(value) for value in self._hash().numpy()]
-        reports = allgather_object((socket.gethostname(), hashes), name="weights_in_training")
+        reports = allgather_json((socket.gethostname(), hashes), name="weights_in_training")
         root_host, expected = reports[0]
         for number, (host, found) in enumerate(reports):
             if found != expected:

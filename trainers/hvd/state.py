@@ -10,9 +10,10 @@ from typing import Any
 import tensorflow as tf
 
 from configs.errors import TrainingError
-from trainers.hvd.collectives import allgather_object, broadcast, rank, size
+from trainers.hvd.collectives import broadcast, rank, size
 from trainers.hvd.equality import check_same_structure
 from trainers.hvd.identity import in_program_order, label, native, set_label
+from trainers.hvd.messages import allgather_json
 from trainers.hvd.model_optimizers import slots_of
 from trainers.hvd.optimizer import prepare_to_reduce
 
@@ -86,7 +87,7 @@ def _agree_on_labels(variables: list[Any]) -> None:
     Raises TrainingError on every rank where the lists are not alike.
     """
     number = next(_broadcasts)
-    reports = allgather_object(
+    reports = allgather_json(
         [[f"{tuple(v.shape)} {native(v).dtype.name}", label(v)] for v in variables], name="labels"
     )
     shapes = [[shape for shape, _ in report] for report in reports]

@@ -177,3 +177,11 @@ def case_only_moving_statistics_are_averaged():
     model.layers[1].moving_mean.assign(np.full(4, float(hvd.rank()), "float32"))
     hvd.average_batch_norm(model)
     return [bool(np.array_equal(model.layers[0].kernel.numpy(), frozen)), float(model.layers[1].moving_mean[0])]
+
+
+def case_messages():
+    sent = {"a": [np.float32([[np.nan, 1 / 3]]), np.arange(3)], "text": "é", "none": None, "number": np.float32(0.1)}
+    back = hvd.broadcast_json(sent if hvd.rank() == 1 else None, root_rank=1)
+    same = [x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(sent["a"], back["a"], strict=True)]
+    gathered = hvd.allgather_json("x" * hvd.rank(), name="case")
+    return [same, back["text"], back["none"], back["number"] == float(np.float32(0.1)), gathered]

@@ -44,3 +44,7 @@ def test_xla_is_off_wherever_a_collective_is(answers):
 
 def test_frozen_weights_are_not_averaged(answers):
     assert answers.values("case_only_moving_statistics_are_averaged") == [[True, 0.5]] * 2
+
+
+def test_messages_arrive_as_they_were_sent(answers):
+    assert answers.values("case_messages") == [[[True, True], "é", None, True, ["", "x"]]] * 2
