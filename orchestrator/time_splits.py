@@ -111,6 +111,12 @@ def require_cuts_fit(times: np.ndarray, split: SplitSpec, formats: Sequence[str]
 def _unfit(key: str, cut: np.ndarray, what: str, split: SplitSpec, times: np.ndarray) -> DataError:
     text, read = getattr(split, key), shown(cut[0])
     meant = f" (read as {read})" if read != text else ""
+    first, last = span_of(times)
+    if first == last:
+        return DataError(
+            f"data.split.{key}={text!r} {what}: column {split.column!r} holds {shown(first)} in every row. Split by "
+            "another column, or give fractions with data.split.valid and data.split.test instead"
+        )
     return DataError(
         f"data.split.{key}={text!r}{meant} {what}: column {split.column!r} goes {range_of(times)}. "
         f"Give a {_one_of(times)} after the first and not after the last{_as_dates(times, split)}"

@@ -79,6 +79,12 @@ def test_a_cut_that_does_not_fit(carrier: str, split: dict[str, Any], expected: 
     assert str(caught.value) == expected
 
 
+def test_a_cut_of_a_column_that_says_nothing() -> None:
+    with pytest.raises(DataError, match="holds 2024-01-01 in every row. Split by another column, or give fractions"):
+        parts(DAYS[[92] * 5], valid_from="2024-01-01")
+    assert parts(DAYS[[92] * 5], valid=0.2) == {"train": 4, "valid": 1}
+
+
 def test_a_column_that_is_written_otherwise_names_the_key_that_says_how() -> None:
     values = np.array(["31/12/2023", "01/01/2024"], object)
     with pytest.raises(DataError) as caught:
