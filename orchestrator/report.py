@@ -171,11 +171,13 @@ def _shared_rows(facts: Facts) -> Iterator[str]:
 def row_keys(columns: Sequence[np.ndarray], key: str = "0123456789123456") -> np.ndarray:
     """(rows,) uint64, equal for rows that are equal in all columns. key: another one gives other numbers."""
     rows = len(columns[0])
-    step = max(1, KEYED_BYTES // max(1, sum(values[:1].nbytes for values in columns)))
+    step = min(KEYED_ROWS, max(1, KEYED_BYTES // max(1, sum(values[:1].nbytes for values in columns))))
     parts = [_keys_of([values[start : start + step] for values in columns], key) for start in range(0, rows, step)]
     return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
 
+KEYED_ROWS = 8192
+"""A long text counts as 8 bytes only."""
 KEYED_BYTES = 16 * 2**20
 """So much of the rows is held twice while their keys are worked out."""
 

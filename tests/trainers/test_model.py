@@ -185,6 +185,37 @@ def test_outputs_must_fit_the_classes(models: Make, units: int, loss: str, class
     assert message(spec, classes) == expected
 
 
+@pytest.mark.parametrize(
+    ("units", "loss", "target", "expected"),
+    [
+        (
+            2,
+            "categorical_crossentropy",
+            np.eye(3),
+            "2 outputs, but loss categorical_crossentropy on a target of 3 values",
+        ),
+        (
+            1,
+            "binary_crossentropy",
+            np.eye(3),
+            "has 1 outputs, but loss binary_crossentropy on a target of 3 values per row",
+        ),
+        (1, "mse", np.ones((3, 2)), "has 1 outputs, but loss mse on a target of 2 values per row expects 2"),
+        (3, "mae", np.ones(3), "has 3 outputs, but loss mae on a target of one number per row expects 1"),
+    ],
+)
+def test_outputs_must_fit_the_values_of_a_row(
+    models: Make, units: int, loss: str, target: np.ndarray, expected: str
+) -> None:
+    """Keras would compare one number with every output, or every output with one number, and say nothing."""
+    split = Split({"table": np.ones((3, 2), np.float32)}, target.astype(np.float32))
+    with pytest.raises(SpecError) as caught:
+        build_model(models(lambda: dense(units), f"train.loss={loss}", "train.metrics=[]"), split, classes=None)
+    assert expected in str(caught.value)
+    right = target.shape[1] if target.ndim == 2 else 1
+    build_model(models(lambda: dense(right), f"train.loss={loss}", "train.metrics=[]"), split, classes=None)
+
+
 def test_a_file_beside_the_yaml_file_is_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "beside_yaml.py").write_text("def build():\n    return 7\n")
