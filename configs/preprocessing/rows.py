@@ -103,7 +103,11 @@ def missing_labels(values: np.ndarray, data: DataSpec) -> list[tuple[str, np.nda
     found: dict[str, np.ndarray] = {f"the target {name!r} is missing": np.zeros(len(values), bool)}
     for code in np.unique(places[missing]).tolist():
         why = why_missing(texts[code], rules)
-        reason = f"the target {name!r} of all of them reads {texts[code]!r}, which {why}" if why else next(iter(found))
+        reason = (
+            f"the target {name!r} of all of them reads {texts[code]!r}: a whole class may be gone. It {why}"
+            if why
+            else next(iter(found))
+        )
         found[reason] = found.get(reason, False) | (missing & (places == code))
     return list(found.items())
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.data import DataSpec
@@ -63,6 +63,7 @@ VALUES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
 
 
 @pytest.mark.parametrize("kind", VALUES)
+@settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_every_carrier_gives_the_same_text_and_id(kind: str, data: st.DataObject) -> None:
     arrow_type, strategy = VALUES[kind]
@@ -76,6 +77,7 @@ def test_every_carrier_gives_the_same_text_and_id(kind: str, data: st.DataObject
 
 
 @pytest.mark.parametrize("kind", ["bool", "int64", "uint64", "decimal", "scaled decimal", "double"])
+@settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_every_carrier_gives_the_same_number(kind: str, data: st.DataObject) -> None:
     arrow_type, strategy = VALUES[kind]
