@@ -145,7 +145,7 @@ def test_a_gpu_is_counted_per_rank() -> None:
         (["cluster.workers=3", "kubernetes.workers_per_pod=2"], "cluster.workers=3 do not fill pods"),
         (["cluster.cpus_per_worker=4", "kubernetes.worker.cpus=2"], "kubernetes.worker.cpus=2 is less than the 4"),
         (["tracking.uri=sqlite:///x.db"], "pods reach an MLflow server by http:// or https:// only"),
-        (["tracking.uri=https://me:hunter2@mlflow.example.com"], "tracking.uri holds a password in a URI"),
+        (["tracking.uri=https://me:hunter2@mlflow.example.com"], "tracking.uri holds a password"),
         (
             ["cluster.workers=4", "cluster.min_workers=2", "kubernetes.deletion=[{after: success, delete: workers}]"],
             "RayJob digits: deletion of workers does not go with autoscaling",
