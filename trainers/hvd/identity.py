@@ -120,9 +120,9 @@ def disagreement(text: str) -> str | None:
     if "Mismatched ALL" in plain and len(shapes) == 2 and len(set(shapes)) == 1:
         plain = "the values are as many, but not of the same variables"
     return (
-        f"{DISAGREE}: {plain} (a rank has no gradient, or a sparse one, "
-        "where another has one; or the model is another). Give tape.gradient(..., unconnected_gradients='zero') and "
-        "sparse_as_dense=True, or call hvd.broadcast_state(model) before training, which names what differs."
+        f"{DISAGREE}: {plain} (a rank has no gradient, or a sparse one, where another has one; or the model is "
+        "another). Give tf.zeros_like(variable) in place of None, and sparse_as_dense=True, or call "
+        "hvd.broadcast_state(model) before training, which names what differs."
     )
 
 

@@ -61,9 +61,12 @@ class DistributedGradientTape:
 
         share: multiplies this rank's gradients first; see `optimizer.gradient_share`.
         """
-        gradients = self._tape.gradient(target, sources, output_gradients, unconnected_gradients)
-        flat = tf.nest.flatten(gradients)
-        reduced = reduce_gradients(flat, tf.nest.flatten(sources), self._settings, share=share)
+        gradients = self._tape.gradient(target, sources, output_gradients)
+        flat, variables = tf.nest.flatten(gradients), tf.nest.flatten(sources)
+        if tf.UnconnectedGradients(unconnected_gradients) == tf.UnconnectedGradients.ZERO:
+            # TensorFlow's own zeros fail for Keras variables, whose dtype is a text.
+            flat = [tf.zeros_like(v) if g is None else g for g, v in zip(flat, variables, strict=True)]
+        reduced = reduce_gradients(flat, variables, self._settings, share=share)
         return tf.nest.pack_sequence_as(gradients, reduced)
 
     def __enter__(self) -> "DistributedGradientTape":

@@ -185,3 +185,21 @@ def case_messages():
     same = [x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(sent["a"], back["a"], strict=True)]
     gathered = hvd.allgather_json("x" * hvd.rank(), name="case")
     return [same, back["text"], back["none"], back["number"] == float(np.float32(0.1)), gathered]
+
+
+def case_zeros_where_a_rank_has_no_gradient():
+    """The fix that the message names, and the one of the tape."""
+    towers = mlp(), mlp()
+    both = towers[0].trainable_variables + towers[1].trainable_variables
+    hvd.broadcast_variables(both, root_rank=0)
+    optimizer = hvd.DistributedOptimizer(SGD(0.1))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(towers[hvd.rank() % 2](mine()[0]))
+    gradients = tape.gradient(loss, both)
+    zeros = [tf.zeros_like(v) if g is None else g for g, v in zip(gradients, both, strict=True)]
+    optimizer.apply(zeros, both)
+    zero = tf.UnconnectedGradients.ZERO
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(towers[hvd.rank() % 2](mine()[0]))
+    SGD(0.1).apply(hvd.DistributedGradientTape(tape).gradient(loss, both, unconnected_gradients=zero), both)
+    return [hvd.check_equal_weights(tower) for tower in towers]
