@@ -48,7 +48,8 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         if fitted is None:
             spec = DataSpec.model_validate(SPEC | {"target": {"column": "label", "kind": kind}})
-            fitted = Preprocessing.fit(COLUMNS, spec)
+            numbers = {"label": np.array([0.0, 1.0, 0.0])} if kind == "number" else {}
+            fitted = Preprocessing.fit(COLUMNS | numbers, spec)
         path = tmp_path / "registered"
         path.mkdir(exist_ok=True)
         (model or adding_model(activation)).save(path / "model.keras")
