@@ -121,6 +121,7 @@ def _read(found: Found, fitted: Preprocessing, *, whole: bool) -> Iterator[Block
     reading = Reading(
         fitted.read, kinds, wanted=(*fitted.columns, *_asked(fitted, found.format)), bad=BadRows(), whole=whole
     )
+    reading = replace(reading, blank_lines=True)  # each line has its prediction
     readings, names = [reading], fitted.read.names or ()
     targets = fitted.target.columns or (fitted.target.column,)
     if set(targets) & set(names):

@@ -163,4 +163,7 @@ def _shown(classes: tuple[int | str, ...] | None) -> str:
     """Return "3 classes (a, b, c)"; the first five where there are more."""
     if classes is None:
         return ""
-    return f"{len(classes)} classes ({', '.join(map(str, classes[:5]))}{', ...' if len(classes) > 5 else ''})"
+    told = f"{len(classes)} classes ({', '.join(map(repr, classes[:5]))}{', ...' if len(classes) > 5 else ''})"
+    if len({str(label).strip() for label in classes}) < len(classes):
+        return f'{told}, some alike but for spaces (give data.target.strip: " ")'
+    return told

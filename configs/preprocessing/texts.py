@@ -1,5 +1,6 @@
 """Text columns: words as ids of a vocabulary, all rows at once in Arrow."""
 
+import unicodedata
 from functools import cached_property
 from typing import Literal
 
@@ -14,6 +15,12 @@ from configs.preprocessing.values import text_codes
 from configs.spec import Spec
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
+_MORE = r"[\x{FE0F}\x{1F3FB}-\x{1F3FF}]*"  # how an emoji is drawn, and its skin
+_PART = rf"[\p{{So}}]{_MORE}"
+EMOJI = rf"([\x{{1F1E6}}-\x{{1F1FF}}]{{2}}|{_PART}(?:\x{{200D}}{_PART})*)"
+"""An emoji, flag or sign that is a word of its own, of however many characters."""
+PUNCTUATION = r"[\pP\p{Sm}\p{Sc}\^`\x{A8}\x{AF}\x{B4}\x{B8}\x{2C2}-\x{2DF}]+"
+"""Punctuation and the signs of mathematics and money; what makes an emoji stays."""
 
 
 class FittedText(Spec):
@@ -54,12 +61,14 @@ def split_words(
     if values.ndim != 1:
         raise DataError(f"column {column!r} has shape {values.shape[1:]} per row, expected one text")
     places, texts = text_codes(column, values, exact=True)
-    array = pa.array(texts, pa.large_string())
+    # A letter with its accent is one word's, whether it came as one character or as two.
+    array = pa.array([text and unicodedata.normalize("NFC", text) for text in texts], pa.large_string())
     if lower:
         array = pc.utf8_lower(array)
     if strip_punctuation:
         array = pc.replace_substring_regex(array, "['\u2019]", "")
-        array = pc.replace_substring_regex(array, r"[\pP\pS]+", " ")
+        array = pc.replace_substring_regex(array, PUNCTUATION, " ")
+        array = pc.replace_substring_regex(array, EMOJI, r" \0 ")
     lists = pc.utf8_split_whitespace(pc.fill_null(array, "")).take(pa.array(places))
     words, rows = pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy()
     real = pc.not_equal(words, "")

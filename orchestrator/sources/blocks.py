@@ -100,7 +100,7 @@ class BadRows:
 
 @dataclass
 class Notes:
-    """What was done to pictures that a user may not expect: how often, and the first of them."""
+    """What was done to pictures and texts that a user may not expect: how often, and the first of them."""
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Notes:
 
     def told(self) -> list[str]:
         """One line for the log for each kind."""
-        return [f"{count:,} picture(s) {what}, such as {self.examples[what]}" for what, count in self.counts.items()]
+        return [f"{count:,} {what}, such as {self.examples[what]}" for what, count in self.counts.items()]
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ class Reading:
     wanted: columns to read; None reads all. required: those that must be there then.
     whole: the rows will be held in memory together, so a block may be a whole file.
     image_size: (height, width) of images that are not resized; by default that of the first file.
+    blank_lines: whether a blank line of a text file is a row, without a text.
     """
 
     read: ReadSpec = ReadSpec()
@@ -137,6 +138,7 @@ class Reading:
     whole: bool = False
     image_size: tuple[int, int] | None = None
     notes: Notes = field(default_factory=Notes)
+    blank_lines: bool = False
 
     @classmethod
     def of(
@@ -215,6 +217,12 @@ def names_shown(names: Sequence[str]) -> str:
     """Names of columns in quotes, so that spaces can be seen; the first of many."""
     more = f", ... ({len(names)} in all)" if len(names) > NAMES_SHOWN else ""
     return ", ".join(f"{name!r:.60}" for name in names[:NAMES_SHOWN]) + more
+
+
+def encoding_fix(encoding: str) -> str:
+    """What to do about bytes that are not of the encoding."""
+    others = "latin-1 or cp1252" if encoding == "utf-8" else "utf-8 or latin-1"
+    return f"give data.read.encoding, such as {others}, or save the file as UTF-8"
 
 
 def from_arrow(column: pa.Array | pa.ChunkedArray, kind: Kind | None = None) -> np.ndarray:

@@ -186,7 +186,7 @@ class _Table:
         records = Records(open_text(self.file, read), self.head, read, self.file.name, self._bad)
         rows = Rewriting(records, [self.head.names.index(name) for name in self.names], self.names, read)
         wanted = {name: str(place) for place, name in enumerate(self.names)}
-        options = pa.csv.ReadOptions(use_threads=False, block_size=block_bytes, column_names=list(wanted.values()))
+        options = pa.csv.ReadOptions(use_threads=False, block_size=block_bytes)
         return _Input(pa.PythonFile(rows, mode="r"), options, _parse_options(",", '"'), wanted, rows.numbers)
 
     @cached_property

@@ -10,7 +10,8 @@ from typing import Any
 from configs.errors import DataError
 from configs.source import ReadSpec
 from orchestrator.sources.archives import require_text
-from orchestrator.sources.csv_records import Head, encoding_fix, read_head
+from orchestrator.sources.blocks import encoding_fix
+from orchestrator.sources.csv_records import Head, read_head
 from orchestrator.sources.places import COMPRESSIONS, READ_ERRORS, File
 
 SEPARATORS = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'"}

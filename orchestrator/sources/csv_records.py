@@ -15,6 +15,7 @@ from typing import Any
 
 from configs.errors import DataError
 from configs.source import ReadSpec
+from orchestrator.sources.blocks import encoding_fix
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # as long as Arrow's; the default refuses values over 128 KiB
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*')
@@ -193,7 +194,8 @@ class Rewriting(io.RawIOBase):
         self._records, self._columns, self._names, self._read = records, columns, names, read
         self._rows = self._kept()
         self.numbers = array("q")
-        self._left = b""
+        # A header of its own: Arrow takes nothing at all for an error, though all rows may be left out.
+        self._left = (",".join(map(str, range(len(columns)))) + "\n").encode()
 
     def readable(self) -> bool:
         return True
@@ -241,9 +243,3 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def encoding_fix(encoding: str) -> str:
-    """What to do about bytes that are not of the encoding."""
-    others = "latin-1 or cp1252" if encoding == "utf-8" else "utf-8 or latin-1"
-    return f"give data.read.encoding, such as {others}, or save the file as UTF-8"

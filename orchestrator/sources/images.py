@@ -89,7 +89,7 @@ def in_threads(work: Callable[[int, Note], str], names: Sequence[str], reading: 
                     if problem:
                         reading.bad.add(problem)
                     for what in noted if not problem else ():
-                        reading.notes.add(what, names[place])
+                        reading.notes.add(f"picture(s) {what}", names[place])
         except BaseException:
             threads.shutdown(cancel_futures=True)
             raise

@@ -10,7 +10,7 @@ from orchestrator.sources.places import File
 from orchestrator.sources.texts import numbered_lines
 
 Rows = dict[int, dict[str, Any]]
-"""Objects by the number of the line, or of the element of the array, that they stand in."""
+"""Objects by their number in the file, from 1; blank lines are not counted."""
 
 
 def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
@@ -18,7 +18,6 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     for file in files:
         names: list[str] | None = None
         found: dict[str, None] = {}
-        first = 1
         parts = _together(file, reading) if reading.whole else _objects(file, reading)
         for rows in parts:
             found |= dict.fromkeys(key for row in rows.values() for key in row)
@@ -28,8 +27,7 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
                 names = list(reading.wanted or ()) if late else reading.choose(found, file.name)
             values = {name: [row.get(name) for row in rows.values()] for name in names}
             columns = {name: from_values(column, reading.kinds.get(name)) for name, column in values.items()}
-            yield Block(columns, file.name, first)
-            first += len(rows)
+            yield Block.numbered(columns, file.name, list(rows))
         if names is not None:
             reading.choose(found, file.name)
 
@@ -43,39 +41,70 @@ def _together(file: File, reading: Reading) -> Iterator[Rows]:
 
 
 def _objects(file: File, reading: Reading) -> Iterator[Rows]:
+    number, before = 0, 0  # the last row, and the blank lines at the start
     parts = numbered_lines(file, reading)
     for lines in parts:
-        (number, text), *_ = lines.items()
-        if number == 1 and text.lstrip().startswith("["):
-            yield _array(file, "\n".join([*lines.values(), *(line for part in parts for line in part.values())]))
+        found = {line: text for line, text in lines.items() if text.strip()}
+        if not number and not found:
+            before += len(lines)
+            continue
+        if not number and next(iter(found.values())).lstrip().startswith("["):
+            text = "\n".join([*[""] * before, *lines.values(), *(line for part in parts for line in part.values())])
+            yield from _array(file, text, reading)
             return
-        rows = {number: row for number, text in lines.items() if (row := _object(file, number, text, reading))}
+        rows: Rows = {}
+        for line, text in found.items():
+            number += 1
+            row = _object(f"{file.name}, row {number} (line {line})", text, reading)
+            rows |= {} if row is None else {number: row}
         if rows:
             yield rows
 
 
-def _object(file: File, number: int, text: str, reading: Reading) -> dict[str, Any] | None:
+FIX = "write each object on one line, or all in one array"
+
+
+def _object(place: str, text: str, reading: Reading) -> dict[str, Any] | None:
     try:
-        row = json.loads(text)
-    except ValueError as error:
-        reading.bad.add(f"{file.name}, line {number}: is no JSON object: {_reason(error)}")
+        row = _parsed(text)
+    except (ValueError, RecursionError) as error:
+        reading.bad.add(f"{place}: is not a JSON object: {_reason(error)}", FIX)
         return None
     if not isinstance(row, dict) or not row:
-        reading.bad.add(f"{file.name}, line {number}: got {text!r:.60}, expected an object")
+        reading.bad.add(f"{place}: got {text!r:.60}, expected an object with values", FIX)
         return None
     return row
 
 
-def _reason(error: ValueError) -> str:
+def _parsed(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_without_repeated_keys)
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "its values are nested too deeply"
     return f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
-def _array(file: File, text: str) -> Rows:
+def _array(file: File, text: str, reading: Reading) -> Iterator[Rows]:
     try:
-        rows = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{file.name}: is no JSON array: {' '.join(str(error).split())}") from error
-    wrong = next((number for number, row in enumerate(rows, 1) if not isinstance(row, dict)), None)
-    if wrong is not None:
-        raise DataError(f"{file.name}, element {wrong}: got {rows[wrong - 1]!r:.60}, expected an object")
-    return dict(enumerate(rows, 1))
+        elements = _parsed(text)
+    except (ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise DataError(f"{file.name}{line}: is not a JSON array: {_reason(error)}; correct it") from error
+    rows: Rows = {}
+    for number, row in enumerate(elements, 1):
+        if isinstance(row, dict) and row:
+            rows[number] = row
+        else:
+            reading.bad.add(f"{file.name}, row {number}: got {row!r:.60}, expected an object with values")
+    if rows:
+        yield rows

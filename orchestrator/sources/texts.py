@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from configs.errors import DataError
-from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading
+from orchestrator.sources.archives import require_text
+from orchestrator.sources.blocks import BLOCK_BYTES, Block, Reading, encoding_fix
 from orchestrator.sources.labels import label_of, labelled
-from orchestrator.sources.places import File
+from orchestrator.sources.places import READ_ERRORS, File
 
 COLUMNS = ("text", "label")
 FILES = 1000
@@ -18,7 +18,8 @@ FILES = 1000
 
 
 def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
-    """Give the texts in order, without line ends and blank lines, and the label of the file each stands in.
+    """Give the texts in order, without line ends, and the label of the file each stands in. A row's number is that of
+    its line; blank lines are left out and counted, unless they are asked for.
 
     Raises DataError naming the file and the line that is not of the encoding.
     """
@@ -28,27 +29,31 @@ def blocks(files: Sequence[File], reading: Reading) -> Iterator[Block]:
     labels = {file.name: label_of(file, reading.read.labels) for file in files if "label" in names}
     paths = {file.name: file.below or file.base for file in files if asked}
     rows = _of_files(files, reading) if reading.read.rows == "file" else _of_lines(files, reading)
-    for file, first, texts, owners in rows:
+    for file, numbers, texts, owners in rows:
         columns = {"text": texts, "label": [labels.get(owner) for owner in owners]}
         columns["file"] = [paths.get(owner) for owner in owners]
-        each = tuple(owners) if reading.read.rows == "file" else ()
-        yield Block({name: np.array(columns[name], object) for name in names}, file, first, each)
+        arrays = {name: np.array(columns[name], object) for name in names}
+        a_file_each = reading.read.rows == "file"
+        yield Block(arrays, file, 1, tuple(owners)) if a_file_each else Block.numbered(arrays, file, numbers)
 
 
-Rows = tuple[str, int, list[str], list[str]]
-"""Name of the file, number of the first row, texts, the name of the file of each."""
+Rows = tuple[str, list[int], list[str], list[str]]
+"""Name of the file, numbers of the rows, texts, the name of the file of each."""
 
 
 def _of_lines(files: Sequence[File], reading: Reading) -> Iterator[Rows]:
     for file in files:
-        first = 1
         for lines in numbered_lines(file, reading):
-            yield file.name, first, list(lines.values()), [file.name] * len(lines)
-            first += len(lines)
+            texts = {number: text for number, text in lines.items() if text or reading.blank_lines}
+            if len(texts) < len(lines):
+                blank = next(number for number, text in lines.items() if not text)
+                reading.notes.add("blank line(s) left out", f"{file.name}, line {blank}", len(lines) - len(texts))
+            if texts:
+                yield file.name, list(texts), list(texts.values()), [file.name] * len(texts)
 
 
 def numbered_lines(file: File, reading: Reading) -> Iterator[dict[int, str]]:
-    """Give the lines that are not blank, by their number from 1, without their ends; about BLOCK_BYTES at a time.
+    """Give the lines by their number from 1, without their ends; about BLOCK_BYTES at a time.
 
     Raises DataError naming the line that is not of the encoding.
     """
@@ -57,9 +62,7 @@ def numbered_lines(file: File, reading: Reading) -> Iterator[dict[int, str]]:
         while some := _attempt(file, lines.readlines, BLOCK_BYTES):
             texts = {place: text.rstrip("\r\n") for place, text in enumerate(some, number)}
             number += len(some)
-            kept = {place: text for place, text in texts.items() if text and _is_good(file, place, text, reading)}
-            if kept:
-                yield kept
+            yield {place: text for place, text in texts.items() if not text or _is_good(file, place, text, reading)}
 
 
 def _of_files(files: Sequence[File], reading: Reading) -> Iterator[Rows]:
@@ -73,11 +76,17 @@ def _of_files(files: Sequence[File], reading: Reading) -> Iterator[Rows]:
                 texts.append(text)
                 owners.append(file.name)
         if texts:
-            yield files[start].name, 1, texts, owners
+            yield files[start].name, [], texts, owners
 
 
 def _open(file: File, reading: Reading) -> io.TextIOWrapper:
     encoding = "utf-8-sig" if reading.read.encoding == "utf-8" else reading.read.encoding
+
+    def start() -> bytes:
+        with file.stream() as stream:
+            return bytes(stream.read(16))
+
+    require_text(_attempt(file, start), file.name, reading.read.encoding)
     # What cannot be decoded is kept apart, so that the line it stands in can be named.
     return io.TextIOWrapper(_attempt(file, file.stream), encoding=encoding, errors="surrogateescape")
 
@@ -85,8 +94,10 @@ def _open(file: File, reading: Reading) -> io.TextIOWrapper:
 def _attempt(file: File, call: Any, *arguments: int) -> Any:
     try:
         return call(*arguments)
-    except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise DataError(f"{file.name}: cannot be read as text: {' '.join(str(error).split())}") from error
+    except READ_ERRORS as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        fix = f"; {encoding_fix('')}" if isinstance(error, UnicodeError) else ""
+        raise DataError(f"{file.name}: cannot be read as text: {text}{fix}") from error
 
 
 def _decoded(text: str) -> bool:
@@ -101,5 +112,5 @@ def _is_good(file: File, line: int, text: str, reading: Reading) -> bool:
     if _decoded(text):
         return True
     encoding = reading.read.encoding
-    reading.bad.add(f"{file.name}, line {line}: is not {encoding} text; give data.read.encoding, such as latin-1")
+    reading.bad.add(f"{file.name}, line {line}: is not {encoding} text; {encoding_fix(encoding)}")
     return False

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from configs.data import DataSpec
 from configs.errors import DataError, SpecError
 from configs.preprocessing import TABLE, Fitter, Preprocessing, describe
+from configs.preprocessing.texts import split_words
 
 LABELS = {"column": "label"}
 
@@ -247,3 +248,19 @@ def test_more_values_than_are_kept_are_sketched(monkeypatch: pytest.MonkeyPatch)
     fitted = fit(values, PLAIN | {"clip": [0.1, 0.9], "fill": "median"})
     (low, middle, high) = (row[0] for row in transform(fitted, [-1.0, None, 1e6]))
     assert [low, middle, high] == pytest.approx([10_000, 50_000, 90_000], abs=200)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Great😀😀 day! 5°C", ["great", "😀", "😀", "day", "5", "°", "c"]),
+        ("👨‍👩‍👧 ok 👍🏽.", ["👨‍👩‍👧", "ok", "👍🏽"]),
+        ("🇩🇪🇫🇷 1️⃣ ❤️", ["🇩🇪", "🇫🇷", "1️⃣", "❤️"]),
+        ("e\u0301te\u0301 \u00e9t\u00e9", ["\u00e9t\u00e9"] * 2),
+        ("東京、日本", ["東京", "日本"]),
+        ("$5 a+b don’t ^_^", ["5", "a", "b", "dont"]),
+    ],
+)
+def test_words_of_a_text(text: str, words: list[str]) -> None:
+    found, _ = split_words("t", np.array([text], object), lower=True, strip_punctuation=True)
+    assert found.to_pylist() == words

@@ -161,3 +161,11 @@ def test_a_column_that_says_nothing_cannot_be_asked_for() -> None:
 def test_a_target_that_is_not_there_is_named_also_where_all_columns_are_read(small_job: Make) -> None:
     with pytest.raises(DataError, match=r"small.csv has no column 'lable'; it has 'size', 'colour', 'label'$"):
         prepare(small_job("data.features=auto", "data.target.column=lable"))
+
+
+def test_a_long_value_takes_no_more_than_itself(tmp_path: Path) -> None:
+    """As texts of one width, 50,000 rows would take 20 GB."""
+    (tmp_path / "a.csv").write_text("x,y\n" + "1,a\n2,b\n" * 25_000 + f"{'3' * 100_000}z,a\n")
+    data = {"csv": str(tmp_path / "a.csv"), "features": {"x": "number"}, "target": {"column": "y"}, "bad_rows": "skip"}
+    job = {"name": "job", "data": data, "model": {"function": "a:b"}, "train": {"loss": "binary_crossentropy"}}
+    assert "left out 1 row(s)" in " ".join(prepare(JobSpec.model_validate(job)).facts.left_out)

@@ -44,7 +44,11 @@ AS_ONE_HOT = ", or set data.target.kind=one_hot"
             "categorical_hinge",
             "expects one-hot labels, but 'label' becomes one integer per row; " + SPARSE + AS_ONE_HOT,
         ),
-        (TWO, "mse", "expects numbers, but 'label' has 2 classes (a, b); set data.target.kind=number or " + SPARSE),
+        (
+            TWO,
+            "mse",
+            "expects numbers, but 'label' has 2 classes ('a', 'b'); set data.target.kind=number or " + SPARSE,
+        ),
         (NUMBERS, "binary_crossentropy", "expects classes, but data.target.kind is number; set it to class"),
     ],
 )
@@ -123,3 +127,12 @@ def test_many_classes_are_not_all_listed(csv: Make) -> None:
     content = HEADER + "".join(f"1,a,{label}\n" for label in range(8)) * 9
     expected = "train.loss=hinge expects 2 classes, but 'label' has 8 classes (0, 1, 2, 3, 4, ...); " + SPARSE
     assert message(lambda: prepare(csv(content, "train.loss=hinge"))) == expected
+
+
+def test_labels_that_differ_in_spaces_alone(csv: Make) -> None:
+    rows = "".join(f"{n},red,{label}\n" for n in range(10) for label in ("yes", "yes ", "no", "no "))
+    spec = csv(f"size,colour,label\n{rows}", "train.loss=binary_crossentropy")
+    text = message(lambda: prepare(spec))
+    assert "4 classes ('no', 'no ', 'yes', 'yes '), some alike but for spaces (give data.target.strip: \" \")" in text
+    fixed = csv(f"size,colour,label\n{rows}", 'data.target.strip=" "', "train.loss=binary_crossentropy")
+    assert prepare(fixed).classes == 2

@@ -21,6 +21,7 @@ from PIL import Image
 from configs.job import JobSpec
 from configs.preprocessing import as_dates
 from orchestrator.sources import BadRows, Loaded, Reading, arrays, blocks_of, found_files
+from orchestrator.sources.places import find
 
 Load = Callable[..., Loaded]
 Problem = Callable[..., str]
@@ -163,10 +164,10 @@ def test_json_values(load: Load) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ('{"x": 1, "y": 1}\n{"x": 1,}\n', "a.jsonl, line 2: is no JSON object: "),
-        ('{"x": 1, "y": 1}\n\n[1]\n', "a.jsonl, line 3: got '[1]', expected an object"),
-        ('[{"x": 1, "y": 1}, 3]', "a.jsonl, element 2: got 3, expected an object"),
-        ('[{"x": 1, "y": 1}', "a.jsonl: is no JSON array: "),
+        ('{"x": 1, "y": 1}\n{"x": 1,}\n', "a.jsonl, row 2 (line 2): is not a JSON object: "),
+        ('{"x": 1, "y": 1}\n\n[1]\n', "a.jsonl, row 2 (line 3): got '[1]', expected an object with values"),
+        ('[{"x": 1, "y": 1}, 3]', "a.jsonl, row 2: got 3, expected an object with values"),
+        ('[{"x": 1, "y": 1}', "a.jsonl, line 1: is not a JSON array: "),
         ('{"x": 1}\n', "a.jsonl has no column 'y'; it has 'x'"),
         ("", "data.files has no rows; a job needs at least a few to train on"),
         ('{"x": 1, "y": "caf\udce9"}', "a.jsonl, line 1: is not utf-8 text; give data.read.encoding, such as latin-1"),
@@ -375,7 +376,8 @@ def test_texts_by_file_and_folder(load: Load) -> None:
 def test_texts_of_another_encoding(load: Load, problem: Problem) -> None:
     Path("a.txt").write_bytes(b"one\ncaf\xe9\n")
     assert problem(files="a.txt", **TEXT) == (
-        "a.txt, line 2: is not utf-8 text; give data.read.encoding, such as latin-1"
+        "a.txt, line 2: is not utf-8 text; give data.read.encoding, such as latin-1 or cp1252, "
+        "or save the file as UTF-8"
     )
     assert load(files="a.txt", read={"encoding": "latin-1"}, **TEXT).columns["text"].tolist() == ["one", "café"]
     Path("b.txt").write_bytes("one\ncafé\n".encode("utf-16"))
@@ -391,3 +393,45 @@ def test_a_text_without_a_label(problem: Problem) -> None:
         "data.read.labels has no label for d/a.txt; it knows .pos, expected the name of the file, of its folder (d) "
         "or its suffix"
     )
+
+
+def test_a_json_array_after_a_mark_and_blank_lines(load: Load, problem: Problem) -> None:
+    Path("a.json").write_text('\ufeff\n  \n[{"x": 1, "y": "a"},\n\n{"x": 2, "y": "b"}]\n', encoding="utf-8")
+    assert load(files="a.json").columns["x"].tolist() == [1, 2]
+    Path("a.json").write_text('\n[{"x": 1, "y": "a"},\n\n{"x": 2,}]\n')
+    assert problem(files="a.json").startswith("a.json, line 4: is not a JSON array: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "its values are nested too deeply"),
+        ('{"x": 1, "x": 2, "y": 1}', "it has the key 'x' twice"),
+        ('{"x": ' + "1" * 5000 + "}", "Exceeds the limit (4300 digits)"),
+    ],
+)
+def test_json_that_python_cannot_hold(problem: Problem, load: Load, text: str, reason: str) -> None:
+    Path("a.jsonl").write_text(f'{{"x": 1, "y": 1}}\n\n{text}\n{{"x": 2, "y": 1}}\n')
+    message = problem(files="a.jsonl")
+    assert message.startswith(f"a.jsonl, row 2 (line 3): is not a JSON object: {reason}")
+    assert message.endswith("; write each object on one line, or all in one array")
+    rows = load(files="a.jsonl", bad_rows="skip")
+    assert [rows.place(row)[1] for row in range(2)] == [1, 3]
+
+
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\x0b", "\x0c", "\x1c", "\0", "👩\u200d🚀"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_line_ends_end_a_text(load: Load, mark: str, end: str) -> None:
+    Path("a.txt").write_text(f"one{mark}two{end}{end}three", encoding="utf-8", newline="")
+    rows = load(files="a.txt", features={"text": "text"}, target={"column": "label"})
+    assert rows.columns["text"].tolist() == [f"one{mark}two", "three"]
+    assert [rows.place(row)[1] for row in range(2)] == [1, 3]
+    assert rows.told[-1] == f"1 blank line(s) left out, such as {Path('a.txt').absolute()}, line 2"
+
+
+def test_every_line_has_its_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("one\n\nthree\n\n")
+    reading = Reading(wanted=("text",), blank_lines=True)
+    found = find(("a.txt",), Path.cwd(), "text", "--input")
+    assert [text for block in blocks_of(found, reading) for text in block.columns["text"]] == ["one", "", "three", ""]
