@@ -18,7 +18,7 @@ from configs.features import (
     TextFeature,
 )
 from configs.preprocessing.dates import as_dates
-from configs.preprocessing.number_texts import advice
+from configs.preprocessing.number_texts import advice, share_read
 from configs.preprocessing.values import Columns, as_numbers, text_array, text_codes
 from configs.rules import USUAL, ValueRules
 
@@ -121,9 +121,11 @@ def number_warnings(features: Mapping[str, Any], columns: Columns, rules: ValueR
         texts = [text for text in text_array(name, values[:SAMPLE_ROWS], rules.of_dates).tolist() if text is not None]
         options = advice(list(dict.fromkeys(texts)), rules) if texts else None
         if options is not None:
+            share = share_read(texts, rules)
+            count = f"all {len(texts)}" if share == 1 else f"{share:.0%} of the {len(texts)}"
             taken = "left out" if feature is None else f"taken for a {feature.kind}"
             found.append(
-                f"column {name!r} is {taken}, but all {len(texts)} values looked at seem to be numbers, such as "
+                f"column {name!r} is {taken}, but {count} values looked at seem to be numbers, such as "
                 f"{texts[0]!r}; to read them set {options}"
             )
     return found

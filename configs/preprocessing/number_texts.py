@@ -92,16 +92,23 @@ def _class(mark: str) -> str:
 
 
 def rules_that_read(texts: Sequence[str], rules: ValueRules) -> ValueRules | None:
-    """Rules like these with other marks or units that read every one of the texts, which these do not read."""
+    """Rules like these with other marks or units that read every one of the texts, or else MOST of them, where these
+    read fewer."""
     rules = ValueRules(**{name: getattr(rules, name) for name in ValueRules.model_fields})
     array = pa.array(texts, pa.large_string())
     units = tuple(sign for sign in SIGNS if sign not in rules.units and any(sign in text for text in texts))
-    for marks in MARKS:
-        for more in dict.fromkeys([(), units]):
-            found = ValueRules(**(rules.model_dump() | marks | {"units": (*rules.units, *more)}))
-            if found != rules and not read_texts(array, found)[1].any():
-                return found
-    return None
+    others = [
+        ValueRules(**(rules.model_dump() | marks | {"units": (*rules.units, *more)}))
+        for marks in MARKS
+        for more in dict.fromkeys([(), units])
+    ]
+    shares = {found: 1 - read_texts(array, found)[1].mean() for found in others if found != rules}
+    best = max(shares, key=shares.__getitem__)  # the most likely of equal ones
+    return best if shares[best] >= MOST > 1 - read_texts(array, rules)[1].mean() or shares[best] == 1 else None
+
+
+MOST = 0.8
+"""Share of the texts that rules must read to be worth a word; one cell of prices may hold 'on request'."""
 
 
 MARKS: tuple[dict[str, Any], ...] = (
@@ -116,6 +123,12 @@ MARKS: tuple[dict[str, Any], ...] = (
     {"decimal": ",", "thousands": "'"},
 )
 """How numbers are written in the world, the most likely first."""
+
+
+def share_read(texts: Sequence[str], rules: ValueRules) -> float:
+    """The share of the texts that `rules_that_read` reads; 0 where there are no such rules."""
+    found = rules_that_read(list(dict.fromkeys(texts)), rules)
+    return 0.0 if found is None else float(1 - read_texts(pa.array(texts, pa.large_string()), found)[1].mean())
 
 
 def advice(texts: Sequence[str], rules: ValueRules) -> str | None:

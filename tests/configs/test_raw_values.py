@@ -93,6 +93,7 @@ def test_every_carrier_gives_the_same_number(kind: str, data: st.DataObject) -> 
     np.testing.assert_array_equal(as_numbers("x", texts), expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(10**38) + 1, 10**38 - 1), min_size=1))
 def test_ids_keep_every_digit(numbers: list[int]) -> None:
     column = pa.array([Decimal(number) for number in numbers], pa.decimal128(38, 0))
@@ -226,6 +227,16 @@ def test_the_error_names_the_option_that_reads_the_column(texts: list[str], fix:
     data = infer(columns, spec_of({}, x="number"))
     warned = number_warnings({}, {"x": columns["x"]}, data.read)
     assert warned and warned[0].startswith("column 'x' is left out, but all ") and warned[0].endswith(f"set {fix}")
+
+
+def test_one_cell_that_is_no_number_hides_no_prices() -> None:
+    texts = [f"{number},5" for number in range(9)] + ["on request"]
+    with pytest.raises(DataError, match="row 1: got '0,5', expected a number; set data.read.decimal: \",\""):
+        as_numbers("x", objects(texts))
+    assert number_warnings({}, {"x": objects(texts)}, USUAL) == [
+        "column 'x' is left out, but 90% of the 10 values looked at seem to be numbers, such as '0,5'; to read them "
+        'set data.read.decimal: ","'
+    ]
 
 
 def test_a_point_is_refused_where_it_is_no_mark() -> None:
