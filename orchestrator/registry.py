@@ -20,8 +20,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-from mlflow.types.schema import Array
+from mlflow.types.schema import AnyType, Array
 
+from configs.dates import EPOCHS
 from configs.errors import DeployError, RingmasterError, TrackingError, one_line
 from configs.job import JobSpec
 from configs.preprocessing import Preprocessing
@@ -138,8 +139,10 @@ def signature(preprocessing: Preprocessing) -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(label, target.column)]))
 
 
-def _column_type(feature: Any) -> DataType | Array:
+def _column_type(feature: Any) -> DataType | Array | AnyType:
     """A number, or a text for everything else; a list of them where a row is a window of a series."""
+    if feature.kind == "date" and feature.width is None and set(feature.formats) & {*EPOCHS, "%Y%m%d", "%Y"}:
+        return AnyType()  # type: ignore[no-untyped-call]  # numbers as well as texts
     one = DataType.double if feature.kind == "number" else DataType.string
     return one if getattr(feature, "width", None) is None else Array(one)
 

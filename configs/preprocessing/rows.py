@@ -143,7 +143,7 @@ def describe(fitted: Any) -> dict[str, Any]:
 
 def _one_value(fitted: Any) -> str:
     if fitted.kind == "date":
-        return f"a date as text, {' or '.join([*fitted.formats, 'ISO 8601 such as 2024-01-31T12:00:00'])}"
+        return f"a date, {' or '.join([*fitted.formats, 'a text in ISO 8601 such as 2024-01-31T12:00:00'])}"
     if fitted.kind == "category" and fitted.encode == "multi_hot":
         return f"a list of texts, or one text with {fitted.separator!r} between them"
     return {"number": "a number", "category": "text", "text": "text"}.get(fitted.kind, "numbers")

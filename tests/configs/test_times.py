@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -24,6 +24,7 @@ def objects(values: list[Any]) -> np.ndarray:
     return array
 
 
+@settings(deadline=None)
 @given(st.lists(NS, min_size=1, max_size=20))
 def test_every_carrier_gives_the_same_nanoseconds(counts: list[int]) -> None:
     times = np.array(counts, np.int64).view("datetime64[ns]")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.data import SplitSpec
@@ -103,6 +103,7 @@ def test_fractions_that_are_no_whole_number_of_a_block(fraction: float, rows: in
     assert len(split_rows(rows, SplitSpec(valid=fraction))["valid"]) == expected
 
 
+@settings(deadline=None)
 @given(st.floats(0.001, 0.4), st.floats(0.001, 0.4), st.integers(10, 60), st.integers(0, 9))
 def test_the_blocks_up_to_any_one_have_the_fraction(valid: float, test: float, blocks: int, seed: int) -> None:
     rows, split = 100 * blocks, SplitSpec(valid=valid, test=test, seed=seed)
