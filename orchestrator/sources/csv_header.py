@@ -54,7 +54,9 @@ def head_of(file: File, read: ReadSpec) -> Head:
 
     head: Head = attempt(file, read, found)
     if not any(head.names):
-        raise DataError(f"{file.name}: the file is empty; give one that has a header line and rows")
+        skipped = f"nothing stands after data.read.skip_lines: {read.skip_lines}"
+        where = skipped if read.skip_lines else "the file is empty"
+        raise DataError(f"{file.name}: {where}; give one that has a header line and rows")
     if any("\udc80" <= letter <= "\udcff" for letter in "".join(head.names)):
         raise DataError(f"{file.name}: the header is not {read.encoding} text; {encoding_fix(read.encoding)}")
     return head
@@ -67,7 +69,7 @@ def separator_of(file: File, read: ReadSpec) -> str:
 
 def header_fix(file: File, read: ReadSpec, head: Head, needed: Iterable[str]) -> str:
     """What to do where the header lacks a column: the options with which it has all of them, if there are such."""
-    wanted = set(needed)
+    wanted = dict.fromkeys(needed).keys()
     with open_text(file, read) as lines:
         start = list(itertools.islice(lines, read.skip_lines + SHOWN_LINES))
     for changes in _changes(read, head.separator, len(start)):
@@ -75,7 +77,8 @@ def header_fix(file: File, read: ReadSpec, head: Head, needed: Iterable[str]) ->
             given = " and ".join(f"data.read.{key}: {json.dumps(value)}" for key, value in changes.items())
             return f". {_reason(changes)}: give {given}"
     lower = {name.strip().lower(): name for name in head.names}
-    alike = next((lower[name.lower()] for name in wanted - set(head.names) if name.lower() in lower), None)
+    missing = next(name for name in wanted if name not in head.names)
+    alike = lower.get(missing.strip().lower())
     if alike is not None:
         return f". Did you mean {alike!r}?"
     if any(_is_number(name) for name in head.names):

@@ -146,6 +146,7 @@ EMPTY = "a.csv: the file is empty; give one that has a header line and rows"
         ("x,y,x\n1,2,3\n", {}, "a.csv: the header has column 'x' twice; rename one"),
         ("x,z\n1,2\n", {}, "a.csv has no column 'y'; it has 'x', 'z'"),
         ("1,2,3\n", {"names": ["x", "y"]}, f"a.csv, row 1 (line 1): expected 2 values, got 3{RAGGED}"),
+        ("X,Y\n1,2\n", {}, "a.csv has no column 'x'; it has 'X', 'Y'. Did you mean 'X'?"),
         ("xz;y\n", {"separator": "|"}, "a.csv has no column 'x'; it has 'xz;y'"),
     ],
 )
