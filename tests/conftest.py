@@ -14,11 +14,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, settings
 
 from configs.job import JobSpec
 from configs.load import load_spec
 
 ROOT = Path(__file__).parents[1]
+
+# No test asserts a time: a busy machine takes longer than the 200 ms that Hypothesis gives each example.
+settings.register_profile("ringmaster")
+settings.load_profile("ringmaster")
 
 SMALL_CSV = "size,colour,label\n" + "".join(
     f"{size},{'red' if size % 3 else 'blue'},{'big' if size > 20 else 'small'}\n" for size in range(1, 42)

@@ -94,7 +94,7 @@ def test_a_model_parameter_called_optimizer_is_no_shorthand(small_job: Make) -> 
     assert text == "override 'model.params.optimizer.name=sgd': 'optimizer' holds 'adam' and has no keys of its own"
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from("abc"), st.integers() | st.booleans() | st.floats(allow_nan=False)))
 def test_overrides_say_what_the_file_would_say(small_job: Make, params: dict[str, object]) -> None:
     """Setting keys one by one gives the tree that setting them at once gives."""

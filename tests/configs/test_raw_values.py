@@ -63,7 +63,7 @@ VALUES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
 
 
 @pytest.mark.parametrize("kind", VALUES)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.data())
 def test_every_carrier_gives_the_same_text_and_id(kind: str, data: st.DataObject) -> None:
     arrow_type, strategy = VALUES[kind]
@@ -77,7 +77,7 @@ def test_every_carrier_gives_the_same_text_and_id(kind: str, data: st.DataObject
 
 
 @pytest.mark.parametrize("kind", ["bool", "int64", "uint64", "decimal", "scaled decimal", "double"])
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.data())
 def test_every_carrier_gives_the_same_number(kind: str, data: st.DataObject) -> None:
     arrow_type, strategy = VALUES[kind]

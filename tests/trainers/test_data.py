@@ -101,7 +101,7 @@ METRICS = [
 ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(ROWS, BATCH, SIZE, st.booleans())
 def test_metric_states_summed_over_ranks_give_the_metrics_of_one_process(
     rows: int, batch: int, size: int, weighted: bool

@@ -21,8 +21,8 @@ def weights_sha256(model: Any) -> str:
     """
     digest = hashlib.sha256()
     variables = float_variables(model)
-    for signature, variable in zip(signatures(variables), variables, strict=True):
-        digest.update(signature.encode())
+    for name, variable in zip(_whole_names(variables), variables, strict=True):
+        digest.update(f"{name} {tuple(variable.shape)} {_dtype(variable)}".encode())
         digest.update(_bytes(variable))
     return digest.hexdigest()
 
@@ -38,17 +38,18 @@ def check_equal_weights(model: Any) -> str:
     if len(set(hashes)) == 1:
         return mine
     variables = float_variables(model)
-    hashes = [hashlib.sha256(_bytes(v)).hexdigest() for v in variables]
-    details = list(zip(signatures(variables), hashes, strict=True))
+    of_each = [hashlib.sha256(_bytes(v)).hexdigest() for v in variables]
+    details = list(zip(signatures(variables), of_each, strict=True))
     reports = allgather_json((socket.gethostname(), details), name="weights_of_ranks")
+    if all(report[1] == reports[0][1] for report in reports):
+        return str(hashes[0])  # one rank loaded what the others built, so that only names differ
     raise TrainingError(_first_difference(reports, what="holds other weights"))
 
 
 def weights_by_name(model: Any) -> dict[str, np.ndarray]:
     """Return the model's float variables as float32 arrays, in order, named as in other runs."""
     variables = float_variables(model)
-    names = _counted_anew([[_split_number(part) for part in path_of(v).split("/")] for v in variables])
-    names = [name.replace("#0", "") for name in names]
+    names = [name.replace("#0", "") for name in _whole_names(variables)]
     pairs = zip(names, variables, strict=True)
     return {f"{i}:{name}": np.asarray(v.numpy(), np.float32) for i, (name, v) in enumerate(pairs)}
 
@@ -100,6 +101,11 @@ def path_of(variable: Any) -> str:
 
 def _dtype(variable: Any) -> str:
     return str(getattr(variable.dtype, "name", variable.dtype))
+
+
+def _whole_names(variables: list[Any]) -> list[str]:
+    """Name of each variable with all that it stands in, numbers counted anew."""
+    return _counted_anew([[_split_number(part) for part in path_of(v).split("/")] for v in variables])
 
 
 def _counted_anew(names: list[list[tuple[str, int]]]) -> list[str]:

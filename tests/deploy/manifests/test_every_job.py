@@ -115,7 +115,7 @@ clusters = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(kubernetes_sections, clusters, st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]*", fullmatch=True) | st.just("a" * 60))
 def test_every_valid_job_renders_valid_manifests(
     crds: Callable[[Manifest], list[str]], kubernetes: Manifest, cluster: Manifest, name: str

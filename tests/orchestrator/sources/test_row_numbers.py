@@ -24,7 +24,7 @@ def rows_of(name: str, read: ReadSpec, *, whole: bool) -> tuple[list[tuple[str, 
     return [(str(x), block.place(row)[1]) for block in blocks for row, x in enumerate(block.columns["x"])], bad
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=30))
 def test_numbers_are_those_of_what_could_be_a_row(
     kinds: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
