@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -89,7 +90,7 @@ class ModelEndpoint:
             model=self._model.name,
             version=self._model.version,
             predictions=predictions.labels,
-            scores=predictions.scores.tolist(),
+            scores=np.nan_to_num(predictions.scores).tolist(),  # JSON has no infinity
         )
 
 

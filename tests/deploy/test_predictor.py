@@ -44,6 +44,30 @@ def test_raw_rows_become_labels(folder: MakeFolder) -> None:
     np.testing.assert_allclose(predictions.scores[:, 0], 1 / (1 + np.exp([4, -2.5, 2.5])), rtol=1e-5)
 
 
+def overflowing(units: int) -> keras.Model:
+    """Infinity minus infinity where size is 1e10 or more, 0 where it is small."""
+    hidden = keras.layers.Dense(2 * units)
+    model = keras.Sequential([keras.Input((2,)), hidden, keras.layers.Dense(units)])
+    first = np.array([[1e30] * 2 * units, [0.0] * 2 * units], np.float32)
+    second = np.repeat(np.array([[1.0] * units, [-1.0] * units], np.float32), units, axis=0)
+    model.set_weights([first, np.zeros(2 * units, np.float32), second, np.zeros(units, np.float32)])
+    return model
+
+
+@pytest.mark.parametrize("kind", ["number", "class"])
+def test_an_output_that_is_not_a_number_never_becomes_a_label(folder: MakeFolder, kind: str) -> None:
+    golden = {"rows": GOLDEN_ROWS, "outputs": [[0.0]]}
+    made = folder(kind=kind, golden=golden, model=overflowing(1))
+    rows = [{"size": size, "colour": "blue"} for size in (1, 1e12, 2, 1e12)]
+    expected = (
+        "the model's output is not a finite number in row 2 (2 rows in all); look there for values far outside those "
+        "of training, or leave these rows out"
+    )
+    assert message(lambda: Predictor.load(made).predict_rows(rows)) == expected
+    frame = pd.DataFrame(rows)
+    assert message(lambda: _load_pyfunc(str(made)).predict(frame)) == expected
+
+
 def test_columns_and_rows_give_the_same(folder: MakeFolder) -> None:
     loaded = Predictor.load(folder())
     columns = {"size": np.array([1, 10, np.nan]), "colour": np.array(["blue", "red", None], object)}
