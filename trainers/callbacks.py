@@ -17,6 +17,7 @@ import ray.train
 from configs.errors import SpecError, TrainingError
 from configs.job import JobSpec
 from trainers import checkpoint, hvd
+from trainers.hvd.logs import scalars
 from trainers.unfinished import gather_metrics, give_metrics
 
 
@@ -50,7 +51,7 @@ class LiveProgress(keras.callbacks.Callback):
                 "step": step,
                 "steps": self._steps,
                 "samples_per_s": trained_rows / (now_s - self._started_s),
-                "metrics": {name: float(value) for name, value in (logs or {}).items()},
+                "metrics": scalars(logs),
             }
         )
 
@@ -73,7 +74,7 @@ class EpochReport(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Report. Raises TrainingError on a loss that is not finite, SpecError when the monitor does not exist."""
         self._stop_clock()
-        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        metrics = scalars(logs)
         self._check(metrics, epoch)
         sha256 = hvd.check_equal_weights(self.model)
         report = {

@@ -26,6 +26,7 @@ from trainers.checkpoint import Progress
 from trainers.data import batch_rows, evaluation_dataset, may_be_empty, steps_per_epoch, training_dataset
 from trainers.finite import LossWatch, RowsOf, StopAtBadLoss
 from trainers.gate import asked, golden_outputs
+from trainers.hvd.logs import scalars
 from trainers.job import TEST, TRAIN, VALID, Outcome, Rows, WorkerJob
 from trainers.model import add_import_paths, build_model, switch_dropout_off, weigh_by_share
 
@@ -194,7 +195,7 @@ def _golden(model: keras.Model, job: WorkerJob) -> Golden:
 
 def _test(model: keras.Model, dataset: tf.data.Dataset, *, steps: int) -> dict[str, float]:
     tested = model.evaluate(dataset, steps=steps, callbacks=[hvd.AverageMetrics()], verbose=0, return_dict=True)
-    return {f"test_{name}": float(value) for name, value in tested.items()}
+    return {f"test_{name}": value for name, value in scalars(tested).items()}
 
 
 def _announce(job: WorkerJob) -> None:

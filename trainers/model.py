@@ -13,6 +13,7 @@ from configs.job import JobSpec
 from configs.names import LOSSES
 from configs.train import TrainSpec
 from trainers import hvd
+from trainers.hvd.losses import divisors_of_all_ranks
 from trainers.job import Rows, Split
 
 
@@ -33,7 +34,7 @@ def build_model(spec: JobSpec, split: Rows, *, classes: int | None) -> keras.Mod
         raise SpecError(f"model.function {name} returned {type(model).__name__}; it must return a keras.Model")
     _compile(model, spec.train, name)
     row = split.take(slice(0, 1))
-    _check_reductions(model, row.weight is not None, name)
+    _check_reductions(model, name)
     _create_variables(model, row, classes, name)
     return model
 
@@ -93,21 +94,15 @@ def _compile(model: keras.Model, train: TrainSpec, name: str) -> None:
     )
 
 
-def _check_reductions(model: keras.Model, weighted: bool, name: str) -> None:
-    """Only the mean over a batch's rows of ranks joins to the mean over the global batch; see `weigh_by_share`."""
+def _check_reductions(model: keras.Model, name: str) -> None:
+    """Only a mean over a batch's rows joins to the mean over the global batch; see `weigh_by_share`."""
     for loss in keras.tree.flatten(model.loss):
         reduction = getattr(loss, "reduction", "sum_over_batch_size")
-        if reduction == "mean_with_sample_weight" and weighted:
-            reason = "every worker would divide by the weights of its own rows"
-        elif reduction in ("sum", "none", None):
-            reason = "a step would depend on the number of workers"
-        else:
-            continue
-        raise SpecError(
-            f"model.function {name} compiles its loss {loss.name} with reduction={reduction!r}"
-            f"{' and rows have weights' if weighted else ''}: {reason}; use reduction='sum_over_batch_size' (the "
-            "default)"
-        )
+        if reduction in ("sum", "none", None):
+            raise SpecError(
+                f"model.function {name} compiles its loss {loss.name} with reduction={reduction!r}: a step would "
+                "depend on the number of workers; use reduction='sum_over_batch_size' (the default)"
+            )
 
 
 def _create_variables(model: keras.Model, row: Split, classes: int | None, name: str) -> None:
@@ -167,8 +162,8 @@ def weigh_by_share(model: keras.Model, *, may_be_empty: bool) -> None:
 
     The share scales this rank's gradients inside the distributed optimizer, and nothing else: losses and metrics
     stay those of the real rows. (Keras divides the weighted loss of a batch by its number of rows, so the share is
-    right for weighted rows too.) With `may_be_empty`, a batch of share 0 (a rank without rows) leaves metrics and
-    moving statistics as they were.
+    right for weighted rows too; where it divides by a mask's counts or by weights, those of all ranks are taken.)
+    With `may_be_empty`, a batch of share 0 (a rank without rows) leaves metrics and moving statistics as they were.
     """
     train_step, test_step = model.train_step, model.test_step
 
@@ -180,7 +175,8 @@ def weigh_by_share(model: keras.Model, *, may_be_empty: bool) -> None:
 
     def plain_test_step(data: Any) -> Any:
         *batch, share = data
-        return _unless_empty(model, share[0], lambda: test_step(tuple(batch)), guard=may_be_empty)
+        with divisors_of_all_ranks(share[0]):
+            return _unless_empty(model, share[0], lambda: test_step(tuple(batch)), guard=may_be_empty)
 
     model.train_step, model.test_step = weighted_train_step, plain_test_step
     model.train_function = model.test_function = None  # compiled from the steps that were replaced

@@ -3,12 +3,11 @@
 Knows nothing about files, nor about which step it is.
 """
 
-from typing import Any
-
 import keras
 import numpy as np
 
 from trainers import hvd
+from trainers.hvd.metric_states import joined_states, states_of
 from trainers.hvd.metrics import sum_metrics
 
 
@@ -19,18 +18,13 @@ def gather_metrics(model: keras.Model) -> list[np.ndarray]:
     of a resumed run do: a run that was disturbed gives the same numbers, to the bit. A collective.
     """
     sum_metrics(model)
-    states = [variable.numpy() for variable in metric_variables(model)]
+    states = [np.asarray(variable.numpy()) for variable in states_of(model)]
     give_metrics(model, states)
     return states
 
 
 def give_metrics(model: keras.Model, states: list[np.ndarray]) -> None:
     """Set the metric states of this rank as `gather_metrics` leaves them."""
-    for variable, state in zip(metric_variables(model), states, strict=True):
-        summed = variable.aggregation == "sum"
-        variable.assign(np.zeros_like(state) if summed and hvd.rank() else state)
-
-
-def metric_variables(model: keras.Model) -> list[Any]:
-    """The variables of all metrics, each once."""
-    return list({id(variable): variable for variable in model.metrics_variables}.values())
+    summed = {id(variable) for variable, op in joined_states(model) if op == hvd.Sum}
+    for variable, state in zip(states_of(model), states, strict=True):
+        variable.assign(np.zeros_like(state) if id(variable) in summed and hvd.rank() else state)

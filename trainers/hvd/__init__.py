@@ -12,6 +12,8 @@ driver) needs neither TensorFlow nor Horovod. Knows nothing about Ray, MLflow or
 from importlib import import_module
 from typing import Any
 
+from trainers.hvd import absent
+
 HOMES = {
     "collectives": (
         "init shutdown is_initialized rank size local_rank local_size cross_rank cross_size "
@@ -23,12 +25,18 @@ HOMES = {
     "messages": "allgather_json broadcast_json",
     "model_optimizers": "optimizers_of slots_of",
     "optimizer": "DistributedOptimizer is_distributed stock_optimizer",
-    "state": "broadcast_state broadcast_variables decorrelate_seeds",
+    "state": "broadcast_state broadcast_variables broadcast_ decorrelate_seeds",
     "metrics": "AverageMetrics",
     "batch_norm": "AverageBatchNorm average_batch_norm",
     "sync_batch_norm": "SyncBatchNormalization synchronize_batch_norm",
-    "learning_rate": "LearningRateWarmup scale_learning_rate",
+    "learning_rate": "LearningRateSchedule LearningRateWarmup scale_learning_rate",
+    "operations": (
+        "grouped_allreduce grouped_allgather alltoall reducescatter grouped_reducescatter broadcast_object_fn "
+        "is_homogeneous mpi_threads_supported mpi_enabled mpi_built gloo_enabled gloo_built nccl_built ddl_built "
+        "ccl_built cuda_built rocm_built size_op rank_op local_size_op local_rank_op process_set_included_op"
+    ),
     "tape": "DistributedGradientTape",
+    "partial": "PartialDistributedOptimizer PartialDistributedGradientTape",
     "equality": "check_equal_weights weights_by_name weights_sha256",
     "proof": "CheckEqualWeights",
     "environment": "tuning_environment",
@@ -36,14 +44,21 @@ HOMES = {
     "failures": "failures_explained",
     "stall": "StallWatch",
     "verify": "compare_weights",
-    "migration": "callbacks load_model",
+    "loading": "load_model",
 }
 MODULE_OF = {name: module for module, names in HOMES.items() for name in names.split()}
 
-__all__ = sorted(MODULE_OF)
+SUBMODULES = ("callbacks",)
+"""Public as modules; a module of another name is the binding's own, and no function has a module's name."""
+
+__all__ = sorted([*MODULE_OF, *SUBMODULES])
 
 
 def __getattr__(name: str) -> Any:
+    if name in SUBMODULES:
+        return import_module(f"trainers.hvd.{name}")
+    if name in absent.INSTEAD:
+        raise AttributeError(absent.message(name))
     if name not in MODULE_OF:
         raise AttributeError(f"trainers.hvd has no name '{name}'. It has: {', '.join(__all__)}.")
     value = getattr(import_module(f"trainers.hvd.{MODULE_OF[name]}"), name)

@@ -22,9 +22,11 @@ from horovod.tensorflow import (
     stop_timeline,
 )
 
-from configs.errors import TrainingError
+from configs.errors import SpecError, TrainingError
 from trainers.hvd import store
-from trainers.hvd.settings import Op, choose
+from trainers.hvd.adasum import adasum_rows
+from trainers.hvd.arguments import in_order_of, without_session
+from trainers.hvd.settings import Compression, Op, choose
 from trainers.hvd.xla import refuse_xla, watch_every_model
 
 __all__ = [
@@ -60,6 +62,7 @@ OPERATIONS = {
     Op.max: horovod.Max,
     Op.product: horovod.Product,
 }
+COMPRESSORS = {Compression.none: horovod.Compression.none, Compression.fp16: horovod.Compression.fp16}
 
 HOST_BYTES = 255
 """Of a host's name on the wire, as long as one can be."""
@@ -154,52 +157,100 @@ def cross_size() -> int:
     return _ask(horovod.cross_size)
 
 
-def allreduce(
-    tensor: Any,
+@in_order_of(
+    "value name average prescale_factor postscale_factor op compression",
+    "tensor average device_dense device_sparse compression op prescale_factor postscale_factor name process_set "
+    "ignore_name_scope",
+)
+def allreduce(  # noqa: PLR0913 - Horovod's arguments
     *,
-    op: Op | str = Op.average,
+    tensor: Any,
+    average: bool | None = None,
+    op: Op | str | None = None,
+    compression: Compression | str = Compression.none,
+    prescale_factor: float = 1.0,
+    postscale_factor: float = 1.0,
     name: str | None = None,
     process_set: ProcessSet = global_process_set,
+    device_dense: str = "",
+    device_sparse: str = "",
+    ignore_name_scope: bool = False,
 ) -> tf.Tensor:
-    """Return the average (sum, min, max, product) of `tensor` over the ranks; same shape and dtype
-    on all.
+    """Return the average (sum, min, max, product, Adasum) of `tensor` over the ranks; same shape and dtype on all.
+
+    IndexedSlices stay such, for average and sum.
     """
     refuse_xla()
-    tensor = tf.convert_to_tensor(tensor)
-    operation = OPERATIONS[choose(op, Op, "op", tuple(OPERATIONS))]
-    return horovod.allreduce(tensor, op=operation, name=name, process_set=process_set)
+    operation = chosen_op(op, average)
+    options = {"name": name, "process_set": process_set, "ignore_name_scope": ignore_name_scope}
+    if not isinstance(tensor, tf.IndexedSlices):
+        tensor = tf.convert_to_tensor(tensor)
+    if operation == Op.adasum:
+        rows = horovod.allgather(tf.reshape(tensor * prescale_factor, (1, -1)), **options)
+        return tf.reshape(adasum_rows(rows), tensor.shape) * postscale_factor
+    return horovod.allreduce(
+        tensor,
+        op=OPERATIONS[operation],
+        compression=compressor(compression),
+        prescale_factor=prescale_factor,
+        postscale_factor=postscale_factor,
+        **options,
+    )
 
 
-def allgather(tensor: Any, *, name: str | None = None, process_set: ProcessSet = global_process_set) -> tf.Tensor:
+def chosen_op(op: Op | str | None, average: bool | None) -> Op:
+    """Return the operation that `op`, or the older `average`, names."""
+    if average is not None and op is not None:
+        raise SpecError(f"Both average={average} and op={op} were given. Give op alone.")
+    if op is None:
+        return Op.sum if average is False else Op.average
+    return choose(op, Op, "op")
+
+
+def compressor(compression: Compression | str) -> Any:
+    """Return Horovod's own compressor of that name."""
+    return COMPRESSORS[choose(compression, Compression, "compression", tuple(COMPRESSORS))]
+
+
+@in_order_of("value name", "tensor name ignore_name_scope process_set")
+def allgather(
+    *,
+    tensor: Any,
+    name: str | None = None,
+    ignore_name_scope: bool = False,
+    process_set: ProcessSet = global_process_set,
+) -> tf.Tensor:
     """Return the ranks' tensors joined along the first axis, in rank order; only that axis may
     differ in length.
     """
     refuse_xla()
     tensor = tf.convert_to_tensor(tensor)
     twin = TWIN_DTYPES.get(tensor.dtype)
-    gathered = horovod.allgather(_as_bits(tensor, twin), name=name, process_set=process_set)
-    return _as_bits(gathered, twin and tensor.dtype)
+    gathered = horovod.allgather(as_bits(tensor, twin), name, ignore_name_scope, process_set)
+    return as_bits(gathered, twin and tensor.dtype)
 
 
+@in_order_of("value root_rank name", "tensor root_rank name ignore_name_scope process_set")
 def broadcast(
+    *,
     tensor: Any,
     root_rank: int = 0,
-    *,
     name: str | None = None,
+    ignore_name_scope: bool = False,
     process_set: ProcessSet = global_process_set,
 ) -> tf.Tensor:
     """Return the root's tensor on every rank; shape and dtype must be the same on all."""
     refuse_xla()
     tensor = tf.convert_to_tensor(tensor)
     twin = TWIN_DTYPES.get(tensor.dtype)
-    value = horovod.broadcast(_as_bits(tensor, twin), root_rank, name=name, process_set=process_set)
-    return _as_bits(value, twin and tensor.dtype)
+    value = horovod.broadcast(as_bits(tensor, twin), root_rank, name, ignore_name_scope, process_set)
+    return as_bits(value, twin and tensor.dtype)
 
 
 def broadcast_object(
     obj: Any = None,
     root_rank: int = 0,
-    *,
+    session: None = None,
     name: str | None = None,
     process_set: ProcessSet = global_process_set,
 ) -> Any:
@@ -207,11 +258,15 @@ def broadcast_object(
 
     As in Horovod it is pickled on the way, so that any object can go; Ringmaster's own messages are JSON.
     """
+    without_session(session)
     return horovod.broadcast_object(obj, root_rank, name=name or "object", process_set=process_set)
 
 
-def allgather_object(obj: Any, *, name: str | None = None, process_set: ProcessSet = global_process_set) -> list[Any]:
+def allgather_object(
+    obj: Any, session: None = None, name: str | None = None, process_set: ProcessSet = global_process_set
+) -> list[Any]:
     """Return the list of the ranks' Python objects, in rank order, on every rank."""
+    without_session(session)
     return horovod.allgather_object(obj, name=name or "object", process_set=process_set)
 
 
@@ -236,7 +291,8 @@ def join() -> int:
     return int(horovod.join())
 
 
-def _as_bits(tensor: tf.Tensor, dtype: tf.DType | None) -> tf.Tensor:
+def as_bits(tensor: tf.Tensor, dtype: tf.DType | None) -> tf.Tensor:
+    """Return the same bits read as `dtype`; None leaves the tensor as it is."""
     return tensor if dtype is None else tf.bitcast(tensor, dtype)
 
 

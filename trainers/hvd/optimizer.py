@@ -15,6 +15,9 @@ import keras
 
 from configs.errors import SpecError, TrainingError
 from trainers.hvd.aggregation import LocalAggregation
+from trainers.hvd.arguments import in_order_of
+from trainers.hvd.local_variables import LocalVariables
+from trainers.hvd.losses import count_in_train_steps
 from trainers.hvd.model_optimizers import optimizers_of
 from trainers.hvd.reduction import reduce_gradients
 from trainers.hvd.settings import Average, Compression, Op, ReductionSettings
@@ -23,24 +26,36 @@ from trainers.hvd.xla import before_train_steps, switch_xla_off
 _STATE = "_ringmaster_reduction"
 
 
+@in_order_of(
+    "optimizer name device_dense device_sparse compression sparse_as_dense gradient_predivide_factor op "
+    "backward_passes_per_step average_aggregated_gradients num_groups groups process_set scale_local_gradients",
+    "optimizer name use_locking device_dense device_sparse compression sparse_as_dense backward_passes_per_step op "
+    "gradient_predivide_factor average_aggregated_gradients num_groups groups process_set scale_local_gradients",
+)
 def DistributedOptimizer(  # noqa: N802, PLR0913 - Horovod's name, and Horovod's arguments
-    optimizer: keras.optimizers.Optimizer,
     *,
-    op: Op | str = Average,
+    optimizer: keras.optimizers.Optimizer,
+    name: str | None = None,
+    use_locking: bool = False,
+    device_dense: str = "",
+    device_sparse: str = "",
     compression: Compression | str = Compression.none,
-    backward_passes_per_step: int = 1,
-    average_aggregated_gradients: bool = True,
     sparse_as_dense: bool = False,
     gradient_predivide_factor: float = 1.0,
+    op: Op | str = Average,
+    backward_passes_per_step: int = 1,
+    average_aggregated_gradients: bool = False,
+    num_groups: int = 0,
     groups: int | Sequence[Sequence[Any]] | None = None,
-    process_set: Any = None,
+    process_set: Any = horovod.global_process_set,
+    scale_local_gradients: bool = True,
 ) -> keras.optimizers.Optimizer:
     """Return `optimizer` itself, made to reduce its gradients over the ranks in every `apply`.
 
-    `ReductionSettings` says what the arguments mean. Wrapping again with the same arguments
-    changes nothing. With one rank a step costs what it cost before. A `LossScaleOptimizer` is
-    wrapped as a whole: the reduced gradients decide whether a step is skipped, so all ranks skip
-    it or none.
+    `ReductionSettings` says what the arguments mean; `name`, `use_locking` and the devices are taken for Horovod's
+    sake and change nothing. Wrapping again with the same arguments changes nothing. With one rank a step costs what it
+    cost before. A `LossScaleOptimizer` is wrapped as a whole: the reduced gradients decide whether a step is skipped,
+    so all ranks skip it or none.
     """
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise SpecError(
@@ -54,8 +69,9 @@ def DistributedOptimizer(  # noqa: N802, PLR0913 - Horovod's name, and Horovod's
         average_aggregated_gradients=average_aggregated_gradients,
         sparse_as_dense=sparse_as_dense,
         gradient_predivide_factor=gradient_predivide_factor,
-        groups=groups,
-        process_set=process_set,
+        groups=num_groups if groups is None else groups,
+        process_set=None if process_set is horovod.global_process_set else process_set,
+        scale_local_gradients=scale_local_gradients,
     )
     if is_distributed(optimizer):
         return _wrapped_again(optimizer, settings)
@@ -64,6 +80,7 @@ def DistributedOptimizer(  # noqa: N802, PLR0913 - Horovod's name, and Horovod's
         stock_optimizer(inner)
     _wrap(optimizer, settings)
     before_train_steps(prepare_to_reduce)
+    count_in_train_steps(_reducer_of)
     return optimizer
 
 
@@ -84,9 +101,10 @@ def reduce_outermost(optimizer: Any) -> None:
     """Move the reduction out to the LossScaleOptimizer that `model.compile` put around."""
     inner = getattr(optimizer, "inner_optimizer", None)
     if inner is not None and is_distributed(inner) and not is_distributed(optimizer):
-        settings = inner.__dict__[_STATE].settings
+        state = inner.__dict__[_STATE]
         stock_optimizer(inner)
-        _wrap(optimizer, settings)
+        _wrap(optimizer, state.settings)
+        optimizer.__dict__[_STATE].local = state.local
 
 
 def prepare_to_reduce(model: Any) -> None:
@@ -100,6 +118,16 @@ def prepare_to_reduce(model: Any) -> None:
         switch_xla_off(model)
 
 
+def _reducer_of(model: Any) -> tuple[Any, Any] | None:
+    """Return the gradient share and the process set of the first optimizer that reduces the model's gradients."""
+    for optimizer in optimizers_of(model):
+        for one in (optimizer, getattr(optimizer, "inner_optimizer", None)):
+            if is_distributed(one):
+                state = one.__dict__[_STATE]
+                return state.share, state.settings.process_set or horovod.global_process_set
+    return None
+
+
 class ReductionState:
     """What one wrapped optimizer remembers beside its slots; never saved."""
 
@@ -107,6 +135,7 @@ class ReductionState:
         self.settings = settings
         self.share: Any = None
         self.loss_is_scaled_outside = False
+        self.local = LocalVariables(settings)
         self.aggregation = (
             LocalAggregation(settings.backward_passes_per_step, settings.average_aggregated_gradients)
             if settings.backward_passes_per_step > 1
@@ -165,6 +194,10 @@ class Reducing:
             self.__dict__[_STATE].loss_is_scaled_outside = value is None
         super().__setattr__(name, value)
 
+    def register_local_var(self, variable: Any) -> None:
+        """Leave a variable's gradients out of the reduction: it is this rank's own."""
+        self.__dict__[_STATE].local.register(variable)
+
     def scale_loss(self, loss: Any) -> Any:
         """Return the loss times `gradient_share`, if set, and the optimizer's own loss scale."""
         state = self.__dict__[_STATE]
@@ -186,7 +219,12 @@ class Reducing:
         variables = list(trainable_variables) if trainable_variables is not None else self._trainable_variables
 
         def reduce_and_apply(local_grads: Sequence[Any], share: Any = None) -> None:
-            reduced = reduce_gradients(local_grads, variables, state.settings, share=share)
+            reduced = state.local.reduce_others(
+                local_grads,
+                variables,
+                lambda grads, others: reduce_gradients(grads, others, state.settings, share=share),
+                share=share,
+            )
             stock_apply(reduced, trainable_variables)
 
         if state.aggregation is None:

@@ -85,6 +85,7 @@ def reduce_gradients(
     reduced = list(gradients)
     if settings.sparse_as_dense:
         reduced = [tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in reduced]
+    reduced = [_of_known_shape(g, v) for g, v in zip(reduced, variables, strict=True)]
     mark = fingerprint([_about(g, v) for g, v in zip(reduced, variables, strict=True)])
     first = Wire(ranks, f"{name}_0", mark)
     try:
@@ -94,6 +95,13 @@ def reduce_gradients(
         if said is None:
             raise
         raise TrainingError(f"Rank {horovod.rank()} on host {socket.gethostname()}: {said}") from None
+
+
+def _of_known_shape(gradient: Any, variable: Any) -> Any:
+    """Return the gradient with its variable's shape: behind a masked layer TensorFlow knows it at run time only."""
+    if gradient is None or isinstance(gradient, tf.IndexedSlices) or gradient.shape.is_fully_defined():
+        return gradient
+    return tf.ensure_shape(gradient, variable.shape)
 
 
 def _about(gradient: Any, variable: Any) -> str:

@@ -48,25 +48,29 @@ class ReductionSettings:
         compression: none, fp16 or bf16.
         backward_passes_per_step: gradients of this many steps are added up on each rank before one
             reduction.
-        average_aggregated_gradients: divide that sum by `backward_passes_per_step`.
+        average_aggregated_gradients: divide that sum by `backward_passes_per_step`; as in Horovod it stays a sum
+            unless this is said.
         sparse_as_dense: turn IndexedSlices (gradients of Embedding layers) into dense tensors
             before the reduction.
         gradient_predivide_factor: with average, gradients are divided by this before they are
             added up over ranks and the rest of the division happens after; keeps float16 sums in
             range.
         groups: how many buckets the dense gradients travel in (an int), or lists of variables that
-            travel together; None puts all gradients of one dtype in one bucket.
+            travel together; None or 0 puts all gradients of one dtype in one bucket.
         process_set: the ranks that reduce together; None means all of them.
+        scale_local_gradients: divide the gradients of local variables, which stay on their rank, by the number of
+            ranks.
     """
 
     op: Op | str = Op.average
     compression: Compression | str = Compression.none
     backward_passes_per_step: int = 1
-    average_aggregated_gradients: bool = True
+    average_aggregated_gradients: bool = False
     sparse_as_dense: bool = False
     gradient_predivide_factor: float = 1.0
     groups: Any = None
     process_set: Any = None
+    scale_local_gradients: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "op", choose(self.op, Op, "op", GRADIENT_OPS))
@@ -88,10 +92,12 @@ class ReductionSettings:
                 f"op={self.op}. "
                 "It splits the division of an average; use op=average or leave it out."
             )
-        if isinstance(self.groups, int) and self.groups < 1:
+        if self.groups == 0:
+            object.__setattr__(self, "groups", None)
+        if isinstance(self.groups, int) and self.groups < 0:
             raise SpecError(
                 f"groups={self.groups!r} is not a number of buckets. Expected an integer of at "
-                "least 1, a list of "
+                "least 0, a list of "
                 "lists of variables, or None for one bucket."
             )
 

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from configs.errors import TrainingError
-from trainers.hvd.collectives import broadcast, rank, size
+from trainers.hvd.collectives import broadcast, global_process_set, rank
 from trainers.hvd.equality import check_same_structure
 from trainers.hvd.identity import in_program_order, label, native, set_label
 from trainers.hvd.messages import allgather_json
@@ -24,14 +24,14 @@ BUCKET_BYTES = 64 * 2**20
 SEED_STRIDE = 0x9E3779B97F4A7C15
 
 
-def broadcast_state(model: Any, root_rank: int = 0) -> None:
+def broadcast_state(model: Any, root_rank: int = 0, local_variables: Iterable[Any] = ()) -> None:
     """Give every rank the root's variables: weights, optimizer slots and iteration, metrics, seed
     generators.
 
-    Builds an optimizer that has no slots yet, so that all ranks hold the same list. Raises
-    TrainingError on every rank when the ranks built different models. Afterwards all ranks draw
-    the same random numbers; call `decorrelate_seeds` to make dropout differ. A collective: all
-    ranks must call it.
+    local_variables: those that each rank keeps as they are. Builds an optimizer that has no slots yet, so that all
+    ranks hold the same list. Raises TrainingError on every rank when the ranks built different models. Afterwards all
+    ranks draw the same random numbers; call `decorrelate_seeds` to make dropout differ. A collective: all ranks must
+    call it.
     """
     if not model.built:
         raise TrainingError(
@@ -47,7 +47,8 @@ def broadcast_state(model: Any, root_rank: int = 0) -> None:
     variables = state_variables(model)
     own = len(model.variables)
     check_same_structure(variables[:own], variables[own:], "model")
-    broadcast_variables(variables, root_rank)
+    kept = {id(native(v)) for v in local_variables}
+    broadcast_variables([v for v in variables if id(native(v)) not in kept], root_rank)
 
 
 def state_variables(model: Any) -> list[Any]:
@@ -56,21 +57,26 @@ def state_variables(model: Any) -> list[Any]:
     return list(found.values())
 
 
-def broadcast_variables(variables: Iterable[Any], root_rank: int = 0) -> None:
-    """Give every rank the root's values of Keras or TensorFlow variables; a collective."""
-    if size() == 1:
+def broadcast_variables(
+    variables: Iterable[Any], root_rank: int = 0, process_set: Any = global_process_set, inplace: bool = False
+) -> None:
+    """Give every rank the root's values of Keras or TensorFlow variables; a collective.
+
+    inplace: taken for Horovod's sake.
+    """
+    if not process_set.included() or process_set.size() == 1:
         return
     listed = list(variables)
-    if tf.executing_eagerly():
+    if tf.executing_eagerly() and process_set is global_process_set:
         _agree_on_labels(listed)
-    in_program_order(lambda: _broadcast_in_order(listed, root_rank))
+    in_program_order(lambda: _broadcast_in_order(listed, root_rank, process_set))
 
 
-def _broadcast_in_order(variables: list[Any], root_rank: int) -> list[Any]:
+def _broadcast_in_order(variables: list[Any], root_rank: int, process_set: Any) -> list[Any]:
     assigned = []
     for number, bucket in enumerate(_buckets(variables)):
         flat = tf.concat([tf.reshape(tf.convert_to_tensor(v), (-1,)) for v in bucket], 0)
-        whole = broadcast(flat, root_rank, name=f"ringmaster_broadcast_{number}")
+        whole = broadcast(flat, root_rank, name=f"ringmaster_broadcast_{number}", process_set=process_set)
         values = tf.split(whole, [native(v).shape.num_elements() for v in bucket])
         for variable, value in zip(bucket, values, strict=True):
             variable.assign(tf.reshape(value, variable.shape))
@@ -99,6 +105,15 @@ def _agree_on_labels(variables: list[Any]) -> None:
         known = {text for text in labels if text is not None}
         # A rank that keeps its variable has graphs that know it by its label: the others take that one.
         set_label(variable, known.pop() if len(known) == 1 else f"{number}.{at}")
+
+
+def broadcast_(
+    variables: Iterable[Any], root_rank: int, name: str | None = None, process_set: Any = global_process_set
+) -> list[Any]:
+    """Give every rank the root's values of `variables` and return these; a collective."""
+    variables = list(variables)
+    broadcast_variables(variables, root_rank, process_set)
+    return variables
 
 
 def decorrelate_seeds(model: Any) -> None:

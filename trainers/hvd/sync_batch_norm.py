@@ -18,8 +18,16 @@ from trainers.hvd.identity import fingerprint, fixed_label, in_program_order, ma
 class SyncBatchNormalization(keras.layers.BatchNormalization):
     """BatchNormalization over the rows of all ranks; ranks may hold different numbers of rows.
 
+    fused: taken for Horovod's sake, False alone is possible; the others are those of the stock layer.
     Its `__class__` answers with the stock layer, so that is what a saved model names.
     """
+
+    def __init__(self, fused: bool = False, **options: Any) -> None:
+        if fused not in (False, None) or isinstance(fused, int) and not isinstance(fused, bool):
+            raise SpecError(
+                f"SyncBatchNormalization received fused={fused!r}. Expected False; give names, such as axis."
+            )
+        super().__init__(**options)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:

@@ -16,7 +16,12 @@ def wrapped(**options):
 
 def case_backward_passes():
     """Two passes, then one reduction: as one process that applies the mean of two batches."""
-    result = binding.compare(lambda: SGD(0.5), wrap=wrapped(backward_passes_per_step=2), metrics=[], loss="mse")
+    result = binding.compare(
+        lambda: SGD(0.5),
+        wrap=wrapped(backward_passes_per_step=2, average_aggregated_gradients=True),
+        metrics=[],
+        loss="mse",
+    )
     x, y = binding.make_data()
     model = binding.make_model()
     double = np.arange(len(x)).reshape(-1, 2 * binding.ROWS)
@@ -28,7 +33,7 @@ def case_backward_passes():
             for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
                 variable.assign_sub(0.5 * gradient)
     again = binding.make_model()
-    optimizer = wrapped(backward_passes_per_step=2)(SGD(0.5))
+    optimizer = wrapped(backward_passes_per_step=2, average_aggregated_gradients=True)(SGD(0.5))
     mine = binding.batches(x, y, hvd.rank(), hvd.size())
     binding.train(again, optimizer, mine, loss="mse", metrics=[])
     return {
@@ -237,29 +242,6 @@ def case_tape_and_custom_loop():
     return binding.largest_difference(model, whole)
 
 
-def case_custom_train_step_logs():
-    class Custom(keras.Sequential):
-        def train_step(self, data):
-            super().train_step(data)
-            return {"my_rank": tf.cast(hvd.rank(), tf.float32)}
-
-    layers = [keras.Input((6,)), keras.layers.Dense(1)]
-    model = Custom(layers)
-    model.compile(hvd.DistributedOptimizer(SGD(0.1)), "mse")
-    x, y = binding.make_data(rows=4)
-    return model.fit(x, y, verbose=0, callbacks=[hvd.AverageMetrics()]).history
-
-
-def case_evaluate_alone():
-    x, y = binding.make_data(rows=11)
-    model = binding.make_model()
-    model.compile("sgd", "binary_crossentropy", metrics=["accuracy", keras.metrics.AUC()])
-    rows = slice(hvd.rank(), None, hvd.size())
-    mine = model.evaluate(x[rows], y[rows], verbose=0, callbacks=[hvd.AverageMetrics()])
-    alone = model.evaluate(x, y, verbose=0)
-    return [[float(v) for v in mine], [float(v) for v in alone]]
-
-
 def case_sync_batch_norm():
     """Unequal rows on the ranks, normalised as one batch; exact because the loss is weighted."""
 
@@ -321,20 +303,6 @@ def case_equal_weights_are_watched():
     except Exception as error:
         return [steps, type(error).__name__, str(error)]
     return None
-
-
-def case_warm_up():
-    rates = []
-    model = binding.make_model()
-    model.compile(hvd.DistributedOptimizer(SGD(hvd.scale_learning_rate(0.1))), "mse")
-    x, y = binding.make_data()
-    note = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: rates.append(float(model.optimizer.learning_rate))
-    )
-    warm_up = hvd.LearningRateWarmup(warmup_epochs=2)
-    data = binding.batches(x, y, hvd.rank(), hvd.size())
-    model.fit(data, epochs=3, verbose=0, callbacks=[warm_up, note])
-    return rates
 
 
 def case_saved_optimizer_is_stock():
@@ -420,13 +388,3 @@ def case_xla_stays_on_for_a_stock_optimizer():
     x, y = binding.make_data(rows=4)
     model.fit(x, y, verbose=0)
     return model.jit_compile
-
-
-def case_wrapping_twice():
-    optimizer = hvd.DistributedOptimizer(SGD(0.1))
-    same = hvd.DistributedOptimizer(optimizer) is optimizer
-    try:
-        hvd.DistributedOptimizer(optimizer, op=hvd.Sum)
-    except Exception as error:
-        return [same, type(error).__name__]
-    return None

@@ -77,7 +77,7 @@ def test_best_line_of_the_autotune_log_is_kept():
         ({"backward_passes_per_step": 0}, "backward_passes_per_step=0"),
         ({"gradient_predivide_factor": 0.0}, "gradient_predivide_factor=0.0 is not positive"),
         ({"op": "sum", "gradient_predivide_factor": 2.0}, "was given with op=sum"),
-        ({"groups": 0}, "groups=0 is not a number of buckets"),
+        ({"groups": -1}, "groups=-1 is not a number of buckets"),
     ],
 )
 def test_wrong_reductions_are_named(arguments, message):

@@ -91,17 +91,6 @@ def test_tape_equals_one_process(answers):
     assert max(answers.values("case_tape_and_custom_loop")) < 1e-6
 
 
-def test_logs_of_a_custom_train_step_are_averaged(answers):
-    n = len(answers.codes)
-    expected = {"my_rank": [(n - 1) / 2]}
-    assert answers.values("case_custom_train_step_logs") == [expected] * n
-
-
-def test_evaluate_on_unequal_rows_equals_one_process(answers):
-    for mine, alone in answers.values("case_evaluate_alone"):
-        np.testing.assert_allclose(mine, alone, atol=1e-5)
-
-
 def test_sync_batch_norm_on_unequal_rows_equals_one_process(answers):
     for value in answers.values("case_sync_batch_norm"):
         assert value["changed"] == 1
@@ -122,13 +111,6 @@ def test_watch_names_the_variable_that_differs(answers):
         assert "After step 1 rank 1 on host" in message
         assert "/kernel." in message
         assert f"(Seen by rank {rank}.)" in message
-
-
-def test_warm_up_reaches_the_scaled_rate(answers):
-    n = len(answers.codes)
-    way_up = [0.1 * (1 + (n - 1) * step / 8) for step in range(1, 9)]
-    for rates in answers.values("case_warm_up"):
-        np.testing.assert_allclose(rates, way_up + [0.1 * n] * 4, rtol=1e-5)
 
 
 def test_saved_model_holds_the_stock_optimizer_with_its_slots(answers):
@@ -156,10 +138,6 @@ def test_xla_is_switched_off_with_a_message_however_training_starts(answers):
 
 def test_xla_stays_on_for_a_stock_optimizer(answers):
     assert answers.values("case_xla_stays_on_for_a_stock_optimizer") == [True] * len(answers.codes)
-
-
-def test_wrapping_twice_is_the_same_or_an_error(answers):
-    assert answers.values("case_wrapping_twice") == [[True, "SpecError"]] * len(answers.codes)
 
 
 def test_learning_rate_rules():
