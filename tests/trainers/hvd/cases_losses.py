@@ -18,6 +18,10 @@ def sequences(rows=24):
     return tokens
 
 
+def step_weights():
+    return np.linspace(0, 2, 24 * 9, dtype="float32").reshape(24, 9)
+
+
 def masked_model(kind=keras.Sequential):
     keras.utils.set_random_seed(1)
     layers = [keras.layers.Embedding(20, 5, mask_zero=True), keras.layers.LSTM(6, return_sequences=True)]
@@ -83,7 +87,7 @@ def case_mean_by_weight():
 def case_mean_by_weight_and_mask():
     tokens = sequences()
     loss = crossentropy("mean_with_sample_weight")
-    return both(masked_model, loss, tokens, tokens, np.linspace(0, 2, 24 * 9, dtype="float32").reshape(24, 9))
+    return both(masked_model, loss, tokens, tokens, step_weights())
 
 
 def case_no_weight_on_one_rank():
