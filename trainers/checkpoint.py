@@ -44,7 +44,18 @@ def save(model: keras.Model, progress: Progress, folder: Path, counted: Sequence
 def save_model(model: keras.Model, folder: Path) -> None:
     """Write layers and weights alone, as they are registered."""
     with _without_training_state(model):
-        model.save(folder / MODEL)
+        served(model).save(folder / MODEL)
+
+
+def served(model: keras.Model) -> keras.Model:
+    """The model without what only training needs: of a class of the user's own that Keras calls layer by layer (it has
+    a train_step, say, but no `call`), the same layers in a plain Model, which needs no code of his to be loaded."""
+    kind = type(model)
+    is_own = not kind.__module__.startswith("keras.")
+    if is_own and kind.call.__module__.startswith("keras.") and getattr(model, "outputs", None):
+        functional = getattr(model, "_functional", model)  # a Sequential holds one
+        return keras.Model(functional._inputs_struct, functional._outputs_struct, name=model.name)
+    return model
 
 
 def restore(model: keras.Model, folder: str | Path) -> Progress:

@@ -30,7 +30,7 @@ def asked(model: keras.Model, job: WorkerJob, gate: Gate | None) -> Iterator[Cal
     code, problem = ModelCode(), None
     with tempfile.TemporaryDirectory(prefix="ringmaster-untrained-") as folder:
         try:
-            code = ModelCode() if job.verifying else model_code(model, job.import_paths)
+            code = ModelCode() if job.verifying else model_code(checkpoint.served(model), job.import_paths)
             if gate is not None:
                 checkpoint.save_model(model, Path(folder))
                 job.documents.write(Path(folder), golden_outputs(model, job), code)

@@ -88,3 +88,44 @@ def test_saving_leaves_the_model_ready_to_train(tmp_path: Path) -> None:
     checkpoint.save(saved, Progress(0, {}), tmp_path)
     assert saved.compiled
     assert train(saved, 2) == train(untouched, 2)
+
+
+class OwnStep(keras.Model):
+    """As in Keras's guide on train_step: what it has of its own is for training alone."""
+
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+class OwnSequential(keras.Sequential):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def own_step(seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(4, activation="relu")(inputs)
+    return OwnStep(inputs, keras.layers.Dense(1)(hidden))
+
+
+def own_sequential(seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return OwnSequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)])
+
+
+@pytest.mark.parametrize("make", [own_step, own_sequential])
+def test_a_train_step_of_ones_own_is_not_needed_to_load_the_model(tmp_path: Path, make) -> None:
+    model = make(1)
+    model.compile("adam", "mse", jit_compile=False)
+    train(model, 2)
+    checkpoint.save(model, Progress(2, {}), tmp_path)
+    loaded = keras.saving.load_model(tmp_path / checkpoint.MODEL, safe_mode=True)
+    assert type(loaded).__module__.startswith("keras.")
+    np.testing.assert_array_equal(loaded(X), model(X))
+    other = make(2)
+    other.compile("adam", "mse", jit_compile=False)
+    train(other, 1)
+    assert checkpoint.restore(other, tmp_path).epoch == 2
+    np.testing.assert_array_equal(other(X), model(X))
+    assert train(other, 1) == train(model, 1)
